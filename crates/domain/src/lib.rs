@@ -1,0 +1,10 @@
+//! The pure core: what an event does to a customer's profile, and what changes because of it.
+//!
+//! No clock, no randomness, no IO: the same profile, event and definitions give the same profile
+//! and the same changes, byte for byte. Nothing here fails: bad input never becomes an
+//! [`event::Event`].
+
+pub mod change;
+pub mod event;
+pub mod money;
+pub mod time;

@@ -1,0 +1,2 @@
+//! The sans-IO partition task.
+pub mod port;
