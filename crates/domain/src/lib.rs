@@ -4,7 +4,13 @@
 //! and the same changes, byte for byte. Nothing here fails: bad input never becomes an
 //! [`event::Event`].
 
+pub mod behaviour;
 pub mod change;
+pub mod definitions;
 pub mod event;
 pub mod money;
+pub mod orders;
+pub mod profile;
+pub mod rules;
 pub mod time;
+pub mod value;

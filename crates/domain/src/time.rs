@@ -43,7 +43,10 @@ impl TimeMs {
     #[must_use]
     pub fn day(self) -> Day {
         // Every accepted instant is within years 1970..=2999, far inside i32 days.
-        Day(self.0.div_euclid(DAY_MS).clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
+        Day(self
+            .0
+            .div_euclid(DAY_MS)
+            .clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32)
     }
 }
 
