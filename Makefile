@@ -1,0 +1,48 @@
+# Thin on purpose: what is more than a line or two lives in scripts/ and crates/xtask.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euc
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+
+BIN := $${CARGO_TARGET_DIR:-target}/release/clvstream
+XTASK := scripts/with-progress cargo run --quiet --release -p xtask --
+
+# P=crate restricts the tests to a package, T=name to tests whose name contains it.
+SELECT = $(addprefix --package ,$(P)) $(T)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: deps
+deps: ## check for what a build needs, install what is missing
+	@scripts/deps
+
+.PHONY: build
+build: deps ## build the program (target/release/clvstream)
+	@scripts/with-progress cargo build --release --workspace
+
+.PHONY: demo
+demo: build ## run the pipeline over the CDNOW orders; SERVE=1 stays up, DATA=file reads another file
+	@"$(BIN)" demo $(if $(DATA),--data "$(DATA)") $(if $(filter-out 0,$(SERVE)),--serve)
+
+.PHONY: test
+test: deps ## formatting, lints and all tests but the long ones; P=crate, T=part of a name
+	@$(XTASK) test $(SELECT)
+
+.PHONY: test-long
+test-long: deps ## the long tests only
+	@$(XTASK) test --long $(SELECT)
+
+.PHONY: fmt
+fmt: deps ## format the code
+	@cargo fmt --all
+
+.PHONY: lint
+lint: deps ## clippy, warnings as errors
+	@scripts/with-progress cargo clippy --workspace --all-targets --release -- -D warnings
+
+.PHONY: clean
+clean: ## remove what was built
+	@cargo clean
