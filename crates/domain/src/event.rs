@@ -118,7 +118,6 @@ pub struct OrderRefunded {
 
 /// The closed set of things that can happen. One `.avsc` of `schemas/input` each.
 #[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum Body {
     /// `page_viewed`
     PageViewed {

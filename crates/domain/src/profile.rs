@@ -397,7 +397,7 @@ pub enum Outcome {
 }
 
 /// One owner's profile.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Profile {
     /// Everything that can no longer be overtaken; `None` while nothing is pending: then that is
     /// `live`.
@@ -411,9 +411,53 @@ pub struct Profile {
     pub next_sequence: [u64; 3],
     /// Sequence number of the last transition told, per model.
     pub last_transition: Vec<(Tag, u64)>,
+    /// The due instant that a timer is armed for outside, never later than [`Profile::next_timer`];
+    /// [`TimeMs::MAX`]: none. It is moved only when it must come earlier, so that a customer who
+    /// keeps buying does not rewrite his timer with every order.
+    pub armed: TimeMs,
+}
+
+impl Default for Profile {
+    fn default() -> Profile {
+        Profile {
+            settled: None,
+            pending: Vec::new(),
+            live: View::default(),
+            next_sequence: [0; 3],
+            last_transition: Vec::new(),
+            armed: TimeMs::MAX,
+        }
+    }
 }
 
 impl Profile {
+    /// A profile as it was when its parts were written: `live` is folded anew, up to `reached`.
+    #[must_use]
+    pub fn restored(
+        settled: View,
+        pending: Vec<Event>,
+        reached: TimeMs,
+        next_sequence: [u64; 3],
+        last_transition: Vec<(Tag, u64)>,
+        armed: TimeMs,
+        definitions: &Definitions,
+    ) -> Profile {
+        let (settled, live) = if pending.is_empty() {
+            (None, settled)
+        } else {
+            let live = fold(&settled, &pending, reached, definitions);
+            (Some(Box::new(settled)), live)
+        };
+        Profile {
+            settled,
+            pending,
+            live,
+            next_sequence,
+            last_transition,
+            armed,
+        }
+    }
+
     /// Takes in `event`. `frontier` is stream time less the grace: pending events up to it settle.
     /// An event is late when it is not newer than what has settled *for this profile*, so that
     /// nobody's event is late because another customer's came early. Appends what changed to `out`.
@@ -520,14 +564,7 @@ impl Profile {
         let Some(settled) = &self.settled else {
             return;
         };
-        let reached = self.live.clock;
-        let mut anew = (**settled).clone();
-        let mut silent = Vec::new();
-        for event in &self.pending {
-            anew.take(event, definitions, &mut silent);
-            silent.clear();
-        }
-        anew.advance(reached, definitions, &mut silent);
+        let anew = fold(settled, &self.pending, self.live.clock, definitions);
         let before = std::mem::replace(&mut self.live, anew);
         corrections(&before, &self.live, cause, definitions, out);
     }
@@ -620,6 +657,18 @@ impl Change {
             What::Segment(change) => change.reason.cause,
         }
     }
+}
+
+/// `settled`, then `pending`, then the timers due by `reached`.
+fn fold(settled: &View, pending: &[Event], reached: TimeMs, definitions: &Definitions) -> View {
+    let mut view = settled.clone();
+    let mut silent = Vec::new();
+    for event in pending {
+        view.take(event, definitions, &mut silent);
+        silent.clear();
+    }
+    view.advance(reached, definitions, &mut silent);
+    view
 }
 
 /// The differences between two views of one profile, as corrections.

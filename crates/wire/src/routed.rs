@@ -1,0 +1,117 @@
+//! Records of `internal.routed`: events on their way to their owner, and control records.
+//!
+//! Whatever can change a task's results, other than its inputs, comes to it here and acts at its
+//! offset.
+
+use domain::event::Event;
+use domain::time::TimeMs;
+
+use crate::bin::{Corrupt, Put, Take};
+use crate::bin_event::{put_event, take_event};
+
+/// Format of routed records.
+const FORMAT: u8 = 1;
+
+/// A record of `internal.routed`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Routed {
+    /// An event that another task read and that this one owns.
+    Event {
+        /// The task that read it.
+        from: u32,
+        /// That task's stream time at that point.
+        upstream_time: TimeMs,
+        /// The event.
+        event: Box<Event>,
+    },
+    /// Another task's stream time, told when it forwards nothing just now.
+    Clock {
+        /// The task.
+        from: u32,
+        /// Its stream time.
+        upstream_time: TimeMs,
+    },
+    /// Wall clock in a quiet hour: every input has been idle, and stream time goes on to `now`.
+    Tick {
+        /// The instant that stream time advances to.
+        now: TimeMs,
+    },
+    /// The end of a replay with `--until`: stream time advances to `until`, and nothing up to then
+    /// can be overtaken any more.
+    EndOfReplay {
+        /// The instant that stream time advances to.
+        until: TimeMs,
+    },
+}
+
+impl Routed {
+    /// The record's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Routed::Event {
+                from,
+                upstream_time,
+                event,
+            } => encode_forwarded(*from, *upstream_time, event),
+            Routed::Clock {
+                from,
+                upstream_time,
+            } => {
+                let mut buf = vec![FORMAT, 2];
+                buf.put_u32(*from);
+                buf.put_time(*upstream_time);
+                buf
+            }
+            Routed::Tick { now } => {
+                let mut buf = vec![FORMAT, 3];
+                buf.put_time(*now);
+                buf
+            }
+            Routed::EndOfReplay { until } => {
+                let mut buf = vec![FORMAT, 4];
+                buf.put_time(*until);
+                buf
+            }
+        }
+    }
+
+    /// Reads what [`Routed::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the bytes are damaged, or of a format that this version does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Routed, Corrupt> {
+        let mut take = Take::new(bytes, "a routed record");
+        if take.u8()? != FORMAT {
+            return Err(take.corrupt("it is of an unknown format version"));
+        }
+        let routed = match take.u8()? {
+            1 => Routed::Event {
+                from: take.u32()?,
+                upstream_time: take.time()?,
+                event: Box::new(take_event(&mut take)?),
+            },
+            2 => Routed::Clock {
+                from: take.u32()?,
+                upstream_time: take.time()?,
+            },
+            3 => Routed::Tick { now: take.time()? },
+            4 => Routed::EndOfReplay {
+                until: take.time()?,
+            },
+            _ => return Err(take.corrupt("it is of an unknown kind")),
+        };
+        take.finish()?;
+        Ok(routed)
+    }
+}
+
+/// The bytes of [`Routed::Event`], from a borrowed event.
+#[must_use]
+pub fn encode_forwarded(from: u32, upstream_time: TimeMs, event: &Event) -> Vec<u8> {
+    let mut buf = vec![FORMAT, 1];
+    buf.put_u32(from);
+    buf.put_time(upstream_time);
+    put_event(&mut buf, event);
+    buf
+}
