@@ -72,6 +72,59 @@ pub(crate) fn float_scaled(value: f64, decimals: u8) -> Result<i64, NumberError>
     parse_scaled(&text, decimals)
 }
 
+/// A count of units of 10^-`decimals` as plain decimal text, without allocating.
+pub(crate) struct DecimalText {
+    /// Right-aligned: a sign, 19 digits of an i64 and as many zeros as decimals may need, a point.
+    buffer: [u8; 48],
+    start: usize,
+    has_point: bool,
+}
+
+impl DecimalText {
+    pub(crate) fn new(value: i64, decimals: u8) -> DecimalText {
+        let decimals = usize::from(decimals.min(18));
+        let mut text = DecimalText {
+            buffer: [b'0'; 48],
+            start: 48,
+            has_point: false,
+        };
+        let mut rest = value.unsigned_abs();
+        let mut written = 0;
+        while written <= decimals || rest > 0 {
+            if written == decimals && decimals > 0 {
+                text.push(b'.');
+                text.has_point = true;
+            }
+            text.push(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            written += 1;
+        }
+        if value < 0 {
+            text.push(b'-');
+        }
+        text
+    }
+
+    fn push(&mut self, byte: u8) {
+        self.start -= 1;
+        self.buffer[self.start] = byte;
+    }
+
+    /// With all decimals.
+    pub(crate) fn as_str(&self) -> &str {
+        // Only ASCII was pushed.
+        std::str::from_utf8(&self.buffer[self.start..]).unwrap_or_default()
+    }
+
+    /// Without trailing zeros of the decimals.
+    pub(crate) fn trimmed(&self) -> &str {
+        if self.has_point {
+            return self.as_str().trim_end_matches('0').trim_end_matches('.');
+        }
+        self.as_str()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +183,28 @@ mod tests {
         assert_eq!(float_scaled(1e15, 2), Ok(100_000_000_000_000_000));
         assert_eq!(float_scaled(1e300, 2), Err(Range));
         assert_eq!(float_scaled(f64::NAN, 2), Err(Malformed));
+    }
+
+    #[test]
+    fn decimal_text_is_what_it_was_parsed_from() {
+        let cases = [
+            (0, 2, "0.00", "0"),
+            (5, 2, "0.05", "0.05"),
+            (-1250, 2, "-12.50", "-12.5"),
+            (7, 0, "7", "7"),
+            (100, 0, "100", "100"),
+            (3000, 3, "3.000", "3"),
+            (
+                i64::MIN,
+                2,
+                "-92233720368547758.08",
+                "-92233720368547758.08",
+            ),
+            (1, 18, "0.000000000000000001", "0.000000000000000001"),
+        ];
+        for (value, decimals, full, trimmed) in cases {
+            let text = DecimalText::new(value, decimals);
+            assert_eq!((text.as_str(), text.trimmed()), (full, trimmed));
+        }
     }
 }

@@ -5,12 +5,29 @@
 //! without bound or allocates more than a small multiple of its own size; what cannot become a valid
 //! event becomes a [`Rejection`], which is data for the dead-letter topic and not an error.
 
+pub mod decoder;
+pub mod encoder;
+pub mod bin;
 pub mod input;
+pub mod mapping;
+pub mod output;
+pub mod partition;
 pub mod rejection;
+pub mod meta;
+pub mod routed;
 pub mod rules;
+pub mod schema_set;
+pub mod state;
 
+mod avro;
+mod bin_event;
 mod decimal;
 
+pub use decoder::Decoder;
+pub use encoder::{Encoder, Format};
 pub use input::event_from_json;
+pub use output::{Envelope, OutputEncoder, OutputTopic, dead_letter_headers};
+pub use partition::{murmur2, partition_of};
 pub use rejection::{Rejection, RejectionClass};
 pub use rules::{InputRules, currency_by_code};
+pub use schema_set::{SchemaError, SchemaSet};

@@ -73,7 +73,8 @@ pub(super) fn id(value: &Scalar<'_>, field: Field, limit: usize) -> Converted<Te
     })
 }
 
-fn uuid_text(value: u128) -> String {
+/// The usual text of a UUID.
+pub(crate) fn uuid_text(value: u128) -> String {
     let hex = format!("{value:032x}");
     let parts = [
         &hex[..8],

@@ -5,7 +5,7 @@ use domain::time::TimeMs;
 use serde_json::{Map, Value};
 
 use super::builder::EventBuilder;
-use super::slot::{LineSlot, Scalar, Slot};
+use super::slot::{LineSlot, Scalar, Slot, top_level};
 use crate::rejection::{Rejection, RejectionClass as Class};
 use crate::rules::InputRules;
 
@@ -55,11 +55,6 @@ fn fill<'a>(
         }
     }
     Ok(())
-}
-
-/// The event's own field `name`. Dotted names are of the campaign object only.
-pub(super) fn top_level(name: &str) -> Option<Slot> {
-    Slot::by_name(name).filter(|_| !name.contains('.'))
 }
 
 fn fill_lines<'a>(

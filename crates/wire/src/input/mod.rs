@@ -8,5 +8,7 @@ pub mod builder;
 mod convert;
 mod json;
 pub mod slot;
+pub(crate) mod view;
 
+pub(crate) use convert::uuid_text;
 pub use json::event_from_json;

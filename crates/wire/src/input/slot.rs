@@ -29,6 +29,8 @@ pub enum Scalar<'a> {
     Text(&'a str),
     /// An instant, from a type that says so.
     Instant(TimeMs),
+    /// A local time that does not say which instant it is.
+    Local,
     /// 16 bytes that are a UUID.
     Uuid(u128),
     /// Bytes that should be text and are not UTF-8.
@@ -47,6 +49,7 @@ impl Scalar<'_> {
             Scalar::Float(_) | Scalar::Decimal { .. } | Scalar::Huge => "a number",
             Scalar::Text(_) => "a text",
             Scalar::Instant(_) => "an instant",
+            Scalar::Local => "a local time without an offset",
             Scalar::Uuid(_) => "a UUID",
             Scalar::NotUtf8 => "text that is not UTF-8",
             Scalar::Complex => "an object, a list or bytes",
@@ -179,6 +182,11 @@ slots! {
 }
 
 impl Slot {
+    /// Whether it is a plain field of the event itself, neither nested nor the list of lines.
+    pub(crate) fn in_event(self) -> bool {
+        self != Slot::Products && !self.name().contains('.')
+    }
+
     /// The field of the nested campaign object with the short name `name`.
     #[must_use]
     pub fn in_campaign(name: &str) -> Option<Slot> {
@@ -189,6 +197,11 @@ impl Slot {
             _ => None,
         }
     }
+}
+
+/// The event's own field `name`. Dotted names are of the campaign object only.
+pub(crate) fn top_level(name: &str) -> Option<Slot> {
+    Slot::by_name(name).filter(|slot| *slot == Slot::Products || slot.in_event())
 }
 
 #[cfg(test)]
