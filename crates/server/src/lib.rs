@@ -1,1 +1,31 @@
+//! What the process shows of itself: metrics, liveness and readiness over HTTP.
+//!
+//! Invariants:
+//! - Nothing here can hold up processing: workers touch atomics and, rarely, a short lock.
+//! - The set of metrics is closed and declared in one place; no label ever names a customer.
+//! - The server listens where it is told to; that this is loopback unless configured otherwise is
+//!   held by the configuration.
 
+mod family;
+mod health;
+mod http;
+mod metrics;
+mod reference;
+
+pub use health::{Heartbeat, Liveness, Readiness, Restoring, Stalled, Status};
+pub use http::{Server, ServerError, Shown};
+pub use metrics::{CommitOutcome, Metrics, Outcome, RegisterError, TaskMetrics};
+pub use reference::reference;
+
+use prometheus::Registry;
+use prometheus::process_collector::ProcessCollector;
+
+/// A registry that holds the usual metrics of the process itself.
+///
+/// # Errors
+/// They cannot be registered.
+pub fn registry() -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    registry.register(Box::new(ProcessCollector::for_self()))?;
+    Ok(registry)
+}

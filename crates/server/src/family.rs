@@ -1,0 +1,151 @@
+//! The closed set of metric families: name, kind, labels, meaning. Registration and the reference
+//! page are both made of it.
+//!
+//! Invariant: a label's values form a small closed set (outcomes, classes, topics, task numbers).
+//! A customer is never in a label.
+
+/// What a family measures and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Counter,
+    Gauge,
+    /// Upper bounds in seconds are [`SECONDS`].
+    Histogram,
+}
+
+/// One family.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) label: Option<&'static str>,
+    pub(crate) help: &'static str,
+}
+
+const fn counter(name: &'static str, label: Option<&'static str>, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Counter,
+        label,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, label: Option<&'static str>, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Gauge,
+        label,
+        help,
+    }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Histogram,
+        label: None,
+        help,
+    }
+}
+
+/// Upper bounds of every histogram, in seconds: from half a millisecond to half a minute, each
+/// about twice the one before.
+pub(crate) const SECONDS: [f64; 16] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+macro_rules! families {
+    ($($name:ident = $family:expr;)*) => {
+        $(pub(crate) const $name: Family = $family;)*
+        /// Every family, in the order of the reference page.
+        pub(crate) const ALL: &[Family] = &[$($name),*];
+    };
+}
+
+families! {
+    RECORDS_READ = counter(
+        "clvstream_records_read_total", None,
+        "Records read from input and routed topics, counted when their commit is durable.",
+    );
+    RECORDS = counter(
+        "clvstream_records_total", Some("outcome"),
+        "What became of the records read. They add up to clvstream_records_read_total.",
+    );
+    DEAD_LETTERS = counter(
+        "clvstream_dead_letters_total", Some("class"),
+        "Records sent to the dead-letter topic, by what was wrong with them.",
+    );
+    OUTPUTS = counter(
+        "clvstream_outputs_total", Some("topic"),
+        "Records written to output topics.",
+    );
+    CHANGELOG_RECORDS = counter(
+        "clvstream_changelog_records_total", None,
+        "Records written to the changelog: one per changed key and commit.",
+    );
+    TIMERS_FIRED = counter(
+        "clvstream_timers_fired_total", None,
+        "Timers of profiles that fired.",
+    );
+    COMMITS = counter(
+        "clvstream_commits_total", Some("outcome"),
+        "Commits by how they ended.",
+    );
+    COMMIT_SECONDS = histogram(
+        "clvstream_commit_seconds",
+        "Time that a commit took, from handing it to the log until it was durable.",
+    );
+    EVENT_TO_COMMIT_SECONDS = histogram(
+        "clvstream_event_to_commit_seconds",
+        "Time from a record's arrival in the log until its effects were durable.",
+    );
+    CHECKPOINTS = counter(
+        "clvstream_checkpoints_total", None,
+        "Checkpoints: committed profiles written from the cache to RocksDB.",
+    );
+    CHECKPOINT_SECONDS = histogram(
+        "clvstream_checkpoint_seconds",
+        "Time that a checkpoint took.",
+    );
+    TASKS_OWNED = gauge(
+        "clvstream_tasks_owned", None,
+        "Tasks that this process owns.",
+    );
+    LAG_RECORDS = gauge(
+        "clvstream_lag_records", Some("task"),
+        "Records that wait in a task's inputs.",
+    );
+    LAG_SECONDS = gauge(
+        "clvstream_lag_seconds", Some("task"),
+        "How long the oldest record that waits in a task's inputs has been waiting.",
+    );
+    STREAM_TIME = gauge(
+        "clvstream_stream_time_seconds", Some("task"),
+        "A task's stream time: event time, as seconds since 1970.",
+    );
+    RESTORE_REMAINING = gauge(
+        "clvstream_restore_remaining_records", Some("task"),
+        "Changelog records that a restoring task has yet to read; 0 when it is restored.",
+    );
+    CHANGELOG_TAIL = gauge(
+        "clvstream_changelog_tail_records", Some("task"),
+        "Changelog records behind the last checkpoint: what a restart would have to read.",
+    );
+    STATE_CACHE_BYTES = gauge(
+        "clvstream_state_cache_bytes", None,
+        "Committed profiles held in the write-back cache.",
+    );
+    STATE_DIRTY_BYTES = gauge(
+        "clvstream_state_dirty_bytes", None,
+        "The part of the cache that is not yet in RocksDB.",
+    );
+    STATE_BUDGET_BYTES = gauge(
+        "clvstream_state_memory_budget_bytes", None,
+        "The budget for caches and write buffers of the process.",
+    );
+    BUILD_INFO = gauge(
+        "clvstream_build_info", Some("version"),
+        "1, with the version in the label.",
+    );
+}
