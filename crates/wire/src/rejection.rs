@@ -117,6 +117,8 @@ classes! {
     TextTooLong = "text_too_long",
     /// Two lines of one event carry the same line id.
     DuplicateLineId = "duplicate_line_id",
+    /// A row of a file that cannot be cut into the values that it should have.
+    MalformedRow = "malformed_row",
     /// A mapping found nothing to make an event from, or its expression does not fit the record.
     MappingFailed = "mapping_failed",
 }

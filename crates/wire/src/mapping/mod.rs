@@ -1,0 +1,264 @@
+//! Mapping files: foreign data to canonical events.
+//!
+//! A mapping says in TOML which rows of a foreign source become which events, and how each field is
+//! made. It is read once and then applied to every row; docs/mappings.md is its reference.
+//!
+//! Invariants: a mapping with a problem is refused as a whole, with all of its problems; a row
+//! becomes events, a [`Rejection`], or nothing because no rule is for it, and the caller can tell
+//! which; amounts are exact; every event passes [`event_from_json`], the one place of validation.
+//! What is applied here reads no file and no clock.
+
+mod condition;
+mod document;
+mod expr;
+mod fields;
+mod number;
+mod read;
+mod read_expr;
+mod row;
+mod rule;
+mod source;
+mod template;
+mod time;
+
+use domain::event::Event;
+use domain::money::Currency;
+use serde_json::Value;
+
+pub use self::document::MappingProblem;
+pub use self::row::{Origin, Row, RowContext};
+pub use self::source::{CsvFormat, Delimiter, Format};
+
+use self::read::Contents;
+use self::row::{Envelope, Frame, Scope};
+use self::rule::Reading;
+use crate::input::event_from_json;
+use crate::rejection::{Rejection, RejectionClass};
+use crate::rules::InputRules;
+
+/// A mapping, read and found to be without problems.
+pub struct Mapping {
+    file: String,
+    id: String,
+    contents: Contents,
+}
+
+/// An event that a mapping made of a row.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MappedEvent<'m> {
+    /// The input topic that it is meant for, without the application's prefix.
+    pub topic: &'m str,
+    /// Number of the `[[event]]` that made it, from 1.
+    pub rule: usize,
+    /// The event as canonical JSON.
+    pub json: Value,
+    /// The event.
+    pub event: Event,
+}
+
+/// What became of a row. Empty: no rule is for it.
+pub type Outcomes<'m> = Vec<Result<MappedEvent<'m>, Rejection>>;
+
+impl Mapping {
+    /// Reads a mapping from `text`; `file_name` is how problems name the file.
+    ///
+    /// # Errors
+    /// Every problem in the file, in its order.
+    pub fn parse(file_name: &str, text: &str) -> Result<Mapping, Vec<MappingProblem>> {
+        Ok(Mapping {
+            file: file_name.to_owned(),
+            id: format!("{:032x}", fnv1a_128(text.as_bytes())),
+            contents: read::read(file_name, text)?,
+        })
+    }
+
+    /// Identifies the mapping by its text: 32 hexadecimal digits, the same on every machine.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The form of the source.
+    #[must_use]
+    pub fn format(&self) -> &Format {
+        &self.contents.format
+    }
+
+    /// The currency of the source's amounts, where the mapping states it.
+    #[must_use]
+    pub fn currency(&self) -> Option<Currency> {
+        self.contents.currency
+    }
+
+    /// `rules` with the mapping's currency and decimals, where it states them: what a load of its
+    /// data is to be validated by.
+    #[must_use]
+    pub fn rules_override(&self, rules: &InputRules) -> InputRules {
+        match self.contents.currency {
+            Some(currency) if currency != rules.currency => InputRules {
+                currency,
+                max_amount: InputRules::new(currency).max_amount,
+                ..rules.clone()
+            },
+            _ => rules.clone(),
+        }
+    }
+
+    /// Every topic that events may go to, each once, sorted.
+    #[must_use]
+    pub fn topics(&self) -> Vec<&str> {
+        let rules = self.contents.rules.iter();
+        let mut topics: Vec<&str> = rules.map(|rule| rule.topic.as_str()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// Checks the columns that the mapping names against those of a file.
+    ///
+    /// # Errors
+    /// Each place of the mapping that names a column which is not among `names`.
+    pub fn check_columns(&self, names: &[String]) -> Result<(), Vec<MappingProblem>> {
+        let known = || names.iter().map(String::as_str);
+        let unknown: Vec<MappingProblem> = self
+            .contents
+            .columns
+            .iter()
+            .filter(|column| !names.contains(&column.name))
+            .map(|column| MappingProblem {
+                file: self.file.clone(),
+                line: column.line,
+                column: column.column,
+                message: document::unknown("column of the file", &column.name, known()),
+            })
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Err(unknown)
+    }
+
+    /// The events of a row. Each is validated under `rules`; whether one fails does not depend on the
+    /// others.
+    #[must_use]
+    pub fn apply(
+        &self,
+        row: &Row<'_>,
+        context: &RowContext<'_>,
+        rules: &InputRules,
+    ) -> Outcomes<'_> {
+        let Row::Json(value) = row else {
+            return self.apply_rules(*row, Envelope::default(), None, context, rules);
+        };
+        let value = self.contents.unwrapping.resolve_unions(value);
+        match self.contents.unwrapping.unwrap(&value) {
+            Ok(None) => Vec::new(),
+            Ok(Some(inner)) => {
+                let row = Row::Json(inner.row);
+                self.apply_rules(row, inner.envelope, inner.operation, context, rules)
+            }
+            Err(rejection) => vec![Err(rejection)],
+        }
+    }
+
+    fn apply_rules(
+        &self,
+        row: Row<'_>,
+        envelope: Envelope<'_>,
+        operation: Option<char>,
+        context: &RowContext<'_>,
+        limits: &InputRules,
+    ) -> Outcomes<'_> {
+        let contents = &self.contents;
+        let frame = Frame {
+            context,
+            envelope,
+            missing: &contents.missing,
+        };
+        let scope = Scope {
+            frame: &frame,
+            row,
+            item: None,
+            parent: None,
+        };
+        let reading = Reading {
+            notation: contents.notation,
+            time: &contents.time,
+            currency: contents.currency.as_ref().map(Currency::as_str),
+        };
+        let mut outcomes: Outcomes<'_> = Vec::new();
+        for rule in &contents.rules {
+            if operation.is_some_and(|op| !rule.operations.contains(&op)) {
+                continue;
+            }
+            for made in rule.apply(&scope, &reading) {
+                let outcome = made.and_then(|(item, json)| {
+                    let json = self.with_event_id(json, rule.number, item, context);
+                    let event = event_from_json(&json, limits, context.record_time)?;
+                    check_distinct(&outcomes, &event)?;
+                    Ok(MappedEvent {
+                        topic: &rule.topic,
+                        rule: rule.number,
+                        json,
+                        event,
+                    })
+                });
+                outcomes.push(outcome);
+            }
+        }
+        outcomes
+    }
+
+    /// Where the mapping states no event id, the row's place is one: the same at every load.
+    fn with_event_id(
+        &self,
+        mut json: Value,
+        rule: usize,
+        item: Option<u64>,
+        context: &RowContext<'_>,
+    ) -> Value {
+        if let Value::Object(fields) = &mut json
+            && !fields.contains_key("event_id")
+        {
+            let mut id = match context.origin {
+                Origin::File { name, row } => format!("{name}:{row}"),
+                Origin::Topic {
+                    topic,
+                    partition,
+                    offset,
+                    ..
+                } => format!("{topic}:{partition}:{offset}"),
+            };
+            if self.contents.rules.len() > 1 {
+                id += &format!(":{rule}");
+            }
+            if let Some(item) = item {
+                id += &format!(":{item}");
+            }
+            fields.insert("event_id".to_owned(), Value::String(id));
+        }
+        json
+    }
+}
+
+/// Two events of one row with one id: the second would be dropped as a repetition of the first.
+fn check_distinct(earlier: &Outcomes<'_>, event: &Event) -> Result<(), Rejection> {
+    let mut others = earlier.iter().flatten();
+    if others.any(|other| other.event.id == event.id) {
+        return Err(Rejection::new(
+            RejectionClass::MappingFailed,
+            "event_id is that of another event of the same row: make it distinct per [[event]] \
+             and element, or leave it out",
+        ));
+    }
+    Ok(())
+}
+
+/// FNV-1a with 128 bits: tells texts apart, and needs no secret.
+fn fnv1a_128(bytes: &[u8]) -> u128 {
+    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    bytes.iter().fold(OFFSET, |hash, byte| {
+        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
+    })
+}
