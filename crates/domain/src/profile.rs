@@ -406,7 +406,7 @@ pub struct Profile {
     pub pending: Vec<Event>,
     /// Everything known.
     pub live: View,
-    /// Numbers of the next output per topic: `clv.updates`, `lifecycle.transitions`,
+    /// Number of the next output per topic, from 1 without gaps: `clv.updates`, `lifecycle.transitions`,
     /// `segment.changes`.
     pub next_sequence: [u64; 3],
     /// Sequence number of the last transition told, per model.
@@ -423,7 +423,7 @@ impl Default for Profile {
             settled: None,
             pending: Vec::new(),
             live: View::default(),
-            next_sequence: [0; 3],
+            next_sequence: [1; 3],
             last_transition: Vec::new(),
             armed: TimeMs::MAX,
         }

@@ -203,11 +203,8 @@ pub trait StateReader {
     ///
     /// # Errors
     /// The store cannot be read or is corrupt.
-    fn multi_get(
-        &self,
-        table: Table,
-        keys: &[&[u8]],
-    ) -> Result<Vec<Option<Arc<[u8]>>>, StateError>;
+    fn multi_get(&self, table: Table, keys: &[&[u8]])
+    -> Result<Vec<Option<Arc<[u8]>>>, StateError>;
 
     /// Up to `limit` entries of `table` with key ≥ `from`, in key order. The answer's keys are
     /// without the table's byte.
@@ -215,6 +212,15 @@ pub trait StateReader {
     /// # Errors
     /// The store cannot be read or is corrupt.
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Entry>, StateError>;
+}
+
+/// State of one task, for a worker: committed writes go in.
+pub trait StateStore: StateReader {
+    /// Takes in what was committed; reads see it from now on.
+    ///
+    /// # Errors
+    /// The store cannot be written; the log has everything, so that a restart loses nothing.
+    fn apply(&mut self, committed: Committed) -> Result<(), StateError>;
 }
 
 /// A key and its value, as a scan yields them.

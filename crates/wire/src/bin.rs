@@ -73,6 +73,7 @@ impl Put for Vec<u8> {
 }
 
 /// Reads from a slice; every read is checked against its end.
+#[derive(Debug)]
 pub(crate) struct Take<'a> {
     bytes: &'a [u8],
     what: &'static str,

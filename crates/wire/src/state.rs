@@ -135,13 +135,11 @@ fn put_view(buf: &mut Vec<u8>, view: &View) {
 }
 
 fn take_view(from: &mut Take<'_>) -> Result<View, Corrupt> {
-    let mut view = View {
-        clock: from.time()?,
-        next_timer: from.time()?,
-        book: take_book(from)?,
-        behaviour: take_behaviour(from)?,
-        ..View::default()
-    };
+    let mut view = View::default();
+    view.clock = from.time()?;
+    view.next_timer = from.time()?;
+    view.book = take_book(from)?;
+    view.behaviour = take_behaviour(from)?;
     view.stages = from.list(4, |f| {
         Ok(StageState {
             model: Tag(f.u32()?),

@@ -1,0 +1,161 @@
+//! What a task keeps about itself: its clock and what became of every record (I7).
+//!
+//! Both are state like any other: in the store, in the changelog, and restored from there.
+
+use wire::bin::Corrupt;
+use wire::meta::{MetaReader, MetaWriter};
+
+use crate::clock::{ClockSource, StreamClock};
+
+/// Key of the bookkeeping in its table.
+pub const KEY: &[u8] = b"task";
+
+/// What became of the records that a task consumed. Records in = the sum of all of these, where a
+/// forwarded one counts again at its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// Taken in, in its place.
+    pub applied: u64,
+    /// Taken in, but later than the grace.
+    pub late: u64,
+    /// Known already.
+    pub deduplicated: u64,
+    /// Sent to the dead-letter topic.
+    pub dead_lettered: u64,
+    /// Sent on to their owner.
+    pub forwarded: u64,
+    /// Control records.
+    pub control: u64,
+    /// Changes written to output topics. Not part of the sum.
+    pub outputs: u64,
+}
+
+impl Counts {
+    /// Every count with its name, in the order in which they are stored.
+    #[must_use]
+    pub fn named(&self) -> [(&'static str, u64); 7] {
+        [
+            ("applied", self.applied),
+            ("late", self.late),
+            ("deduplicated", self.deduplicated),
+            ("dead_lettered", self.dead_lettered),
+            ("forwarded", self.forwarded),
+            ("control", self.control),
+            ("outputs", self.outputs),
+        ]
+    }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Counts) {
+        self.applied += other.applied;
+        self.late += other.late;
+        self.deduplicated += other.deduplicated;
+        self.dead_lettered += other.dead_lettered;
+        self.forwarded += other.forwarded;
+        self.control += other.control;
+        self.outputs += other.outputs;
+    }
+
+    /// Records consumed: the sum of what can become of one.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        self.applied
+            + self.late
+            + self.deduplicated
+            + self.dead_lettered
+            + self.forwarded
+            + self.control
+    }
+}
+
+/// The bookkeeping of one task.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Bookkeeping {
+    /// Its clock.
+    pub clock: StreamClock,
+    /// Its counts since the first record.
+    pub counts: Counts,
+}
+
+impl Bookkeeping {
+    /// The bytes that stand in the store.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = MetaWriter::new();
+        out.time(self.clock.stream_time);
+        out.time(self.clock.closed_to);
+        out.number(self.clock.sources.len() as u64);
+        for (source, time) in &self.clock.sources {
+            match source {
+                ClockSource::Input(topic, partition) => {
+                    out.number(0);
+                    out.text(topic);
+                    out.number(u64::from(*partition));
+                }
+                ClockSource::Upstream(task) => {
+                    out.number(1);
+                    out.number(u64::from(*task));
+                }
+            }
+            out.time(*time);
+        }
+        for (_, count) in self.counts.named() {
+            out.number(count);
+        }
+        out.finish()
+    }
+
+    /// Reads what [`Bookkeeping::encode`] wrote.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: the bytes are damaged, or of a format that this version does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Bookkeeping, Corrupt> {
+        let mut from = MetaReader::new(bytes)?;
+        let mut clock = StreamClock {
+            stream_time: from.time()?,
+            closed_to: from.time()?,
+            ..StreamClock::default()
+        };
+        for _ in 0..from.number()? {
+            let source = match from.number()? {
+                0 => ClockSource::Input(from.text()?, from.small()?),
+                _ => ClockSource::Upstream(from.small()?),
+            };
+            clock.sources.insert(source, from.time()?);
+        }
+        let counts = Counts {
+            applied: from.number()?,
+            late: from.number()?,
+            deduplicated: from.number()?,
+            dead_lettered: from.number()?,
+            forwarded: from.number()?,
+            control: from.number()?,
+            outputs: from.number()?,
+        };
+        from.finish()?;
+        Ok(Bookkeeping { clock, counts })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::time::TimeMs;
+
+    #[test]
+    fn bookkeeping_survives_its_bytes() {
+        let mut book = Bookkeeping::default();
+        book.clock
+            .observe(&ClockSource::Input("orders".into(), 7), TimeMs(1_000));
+        book.clock.observe(&ClockSource::Upstream(2), TimeMs(-5));
+        book.clock.close(TimeMs(9));
+        book.clock.observe(&ClockSource::Upstream(3), TimeMs(11));
+        book.counts.applied = 1;
+        book.counts.outputs = u64::MAX;
+        let bytes = book.encode();
+        assert_eq!(Bookkeeping::decode(&bytes), Ok(book));
+        for cut in 0..bytes.len() {
+            assert!(Bookkeeping::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Stream time of one task: how far its inputs have come, in event time.
+//!
+//! Invariants: stream time never goes back; it is a function of the records consumed so far, and of
+//! nothing else. It is the lowest of the inputs that are not idle, where an input is a partition
+//! that the task reads or a task that forwards to it. An input counts from its first record on and
+//! until a tick says that all of them are idle.
+
+use std::collections::BTreeMap;
+
+use domain::event::Text;
+use domain::time::TimeMs;
+
+/// Something that moves a task's clock.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ClockSource {
+    /// A partition of an input topic.
+    Input(Text, u32),
+    /// Another task, by the events that it forwards.
+    Upstream(u32),
+}
+
+/// Stream time and what it rests on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StreamClock {
+    /// Latest event time seen, for every source that is not idle.
+    pub sources: BTreeMap<ClockSource, TimeMs>,
+    /// Stream time; [`TimeMs::MIN`] before the first record.
+    pub stream_time: TimeMs,
+    /// Nothing at or before this instant can be overtaken, whatever the grace: the end of a replay.
+    pub closed_to: TimeMs,
+}
+
+impl Default for StreamClock {
+    fn default() -> StreamClock {
+        StreamClock {
+            sources: BTreeMap::new(),
+            stream_time: TimeMs::MIN,
+            closed_to: TimeMs::MIN,
+        }
+    }
+}
+
+impl StreamClock {
+    /// A record of `source` with event time `time` is about to be consumed.
+    pub fn observe(&mut self, source: &ClockSource, time: TimeMs) {
+        match self.sources.get_mut(source) {
+            Some(seen) if time <= *seen => return,
+            Some(seen) => *seen = time,
+            None => {
+                self.sources.insert(source.clone(), time);
+            }
+        }
+        if let Some(lowest) = self.sources.values().min() {
+            self.stream_time = self.stream_time.max(*lowest);
+        }
+    }
+
+    /// Every input is idle, and the clock goes on to `now`.
+    pub fn tick(&mut self, now: TimeMs) {
+        self.sources.clear();
+        self.stream_time = self.stream_time.max(now);
+    }
+
+    /// The end of a replay: the clock goes to `until`, and nothing up to then comes any more.
+    pub fn close(&mut self, until: TimeMs) {
+        self.tick(until);
+        self.closed_to = self.closed_to.max(until);
+    }
+
+    /// What can no longer be overtaken: stream time less the grace.
+    #[must_use]
+    pub fn frontier(&self, grace_ms: i64) -> TimeMs {
+        self.stream_time.minus(grace_ms).max(self.closed_to)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders(partition: u32) -> ClockSource {
+        ClockSource::Input("orders".into(), partition)
+    }
+
+    #[test]
+    fn stream_time_is_the_lowest_of_the_inputs_and_never_goes_back() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        assert_eq!(clock.stream_time, TimeMs(100));
+        clock.observe(&orders(1), TimeMs(50));
+        assert_eq!(
+            clock.stream_time,
+            TimeMs(100),
+            "a new input does not turn it back"
+        );
+        clock.observe(&orders(0), TimeMs(300));
+        assert_eq!(clock.stream_time, TimeMs(100), "the other input holds it");
+        clock.observe(&orders(1), TimeMs(200));
+        assert_eq!(clock.stream_time, TimeMs(200));
+        clock.observe(&orders(1), TimeMs(10));
+        assert_eq!(clock.stream_time, TimeMs(200), "late records do not count");
+    }
+
+    #[test]
+    fn a_tick_frees_it_from_idle_inputs() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        clock.observe(&ClockSource::Upstream(3), TimeMs(20));
+        clock.tick(TimeMs(500));
+        assert_eq!(clock.stream_time, TimeMs(500));
+        clock.observe(&orders(0), TimeMs(600));
+        assert_eq!(
+            clock.stream_time,
+            TimeMs(600),
+            "the silent one no longer holds it"
+        );
+    }
+
+    #[test]
+    fn the_grace_ends_where_a_replay_was_closed() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(10_000));
+        assert_eq!(clock.frontier(1_000), TimeMs(9_000));
+        clock.close(TimeMs(12_000));
+        assert_eq!(clock.frontier(1_000), TimeMs(12_000));
+    }
+}

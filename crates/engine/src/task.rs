@@ -1,0 +1,606 @@
+//! One partition of the work: its clock, its timers, its profiles, and what they have to say.
+//!
+//! Sans-IO: a task is handed decoded records and a reader of committed state, and yields
+//! [`Staged`] work. It reads no clock and writes nothing.
+//!
+//! Invariants:
+//! - What is staged is a function of the records consumed and of committed state. Where a batch
+//!   ends makes no difference to the outputs.
+//! - Before an event touches a profile, the timers due by stream time less the grace have fired.
+//! - Every record consumed is counted exactly once ([`Counts`]).
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
+use std::sync::Arc;
+
+use domain::change::Change;
+use domain::definitions::Definitions;
+use domain::event::{Event, Owner, Text};
+use domain::orders::DayTotals;
+use domain::profile::{Outcome, Profile};
+use domain::time::{Day, TimeMs};
+use rustc_hash::FxHashMap;
+use wire::bin::Corrupt;
+use wire::routed::{Routed, encode_forwarded};
+use wire::state::{decode_day, decode_profile, encode_day, encode_profile, timer_key};
+use wire::{Envelope, OutputEncoder, OutputTopic, Rejection, dead_letter_headers, partition_of};
+
+use crate::bookkeeping::{self, Bookkeeping, Counts};
+use crate::clock::ClockSource;
+use crate::commit_record;
+use crate::inbox::{Inbox, Input, Next, Waiting};
+use crate::port::{
+    OutRecord, Record, Staged, StateError, StateReader, Table, TopicName, TopicPartition, Write,
+};
+use crate::timers::Timers;
+use crate::topics::Topics;
+
+/// Decoded profiles that stay in memory between batches, at most; beyond it all of them are
+/// dropped after a commit and decoded again when they are needed.
+const WARM_PROFILES: usize = 20_000;
+
+/// What a task needs to know besides its records; the same for every task of an application.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The application's id: source of its outputs.
+    pub application: Text,
+    /// Number of tasks.
+    pub tasks: u32,
+    /// Where to write.
+    pub topics: Topics,
+    /// Rules, models, segments, currency.
+    pub definitions: Arc<Definitions>,
+    /// Writes outputs.
+    pub encoder: OutputEncoder,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A record was consumed, or a timer fired.
+    Advanced,
+    /// This lane of the inbox has to be read first.
+    Unread(usize),
+    /// There is nothing left to consume.
+    Drained,
+}
+
+#[derive(Debug)]
+struct Warm {
+    profile: Profile,
+    dirty: bool,
+}
+
+/// One task.
+#[derive(Debug)]
+pub struct Task {
+    id: u32,
+    setup: Arc<Setup>,
+    inbox: Inbox,
+    sources: Vec<ClockSource>,
+    book: Bookkeeping,
+    timers: Timers,
+    profiles: FxHashMap<Text, Warm>,
+    dirty: Vec<Text>,
+    days: BTreeMap<Day, DayTotals>,
+    fed: BTreeSet<u32>,
+    batch: Batch,
+}
+
+/// What has been consumed and has to be said since the last commit.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<OutRecord>,
+    timers: BTreeMap<Vec<u8>, bool>,
+    positions: BTreeMap<TopicPartition, u64>,
+    fed_now: BTreeSet<u32>,
+    consumed: u64,
+    changes: Vec<Change>,
+}
+
+impl Task {
+    /// A task that starts from committed state. `inputs` are the partitions that it reads, its
+    /// partition of `internal.routed` last.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn open(
+        id: u32,
+        setup: Arc<Setup>,
+        inputs: Vec<TopicPartition>,
+        state: &dyn StateReader,
+    ) -> Result<Task, StateError> {
+        let sources = inputs
+            .iter()
+            .map(|i| ClockSource::Input(Text::new(&i.topic), i.partition))
+            .collect();
+        let mut task = Task {
+            id,
+            setup,
+            inbox: Inbox::new(inputs),
+            sources,
+            book: Bookkeeping::default(),
+            timers: Timers::new(),
+            profiles: FxHashMap::default(),
+            dirty: Vec::new(),
+            days: BTreeMap::new(),
+            fed: BTreeSet::new(),
+            batch: Batch::default(),
+        };
+        task.reset(state)?;
+        Ok(task)
+    }
+
+    /// Drops everything that is not committed and starts again from committed state: after a
+    /// commit that did not succeed.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn reset(&mut self, state: &dyn StateReader) -> Result<(), StateError> {
+        self.inbox.clear();
+        self.timers = Timers::new();
+        self.profiles.clear();
+        self.dirty.clear();
+        self.days.clear();
+        self.batch = Batch::default();
+        self.book = match state.get(Table::Meta, bookkeeping::KEY)? {
+            Some(bytes) => Bookkeeping::decode(&bytes).map_err(damaged)?,
+            None => Bookkeeping::default(),
+        };
+        Ok(())
+    }
+
+    /// This task's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Its inbox, to be filled.
+    pub fn inbox(&mut self) -> &mut Inbox {
+        &mut self.inbox
+    }
+
+    /// Its clock and counts.
+    #[must_use]
+    pub fn bookkeeping(&self) -> &Bookkeeping {
+        &self.book
+    }
+
+    /// Records consumed since the last commit.
+    #[must_use]
+    pub fn uncommitted(&self) -> u64 {
+        self.batch.consumed
+    }
+
+    /// Reads the profiles of everything that waits in one sorted read, so that applying finds them
+    /// in memory.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn prefetch(&mut self, state: &dyn StateReader) -> Result<(), StateError> {
+        let mut wanted: Vec<Text> = self
+            .inbox
+            .waiting()
+            .filter_map(|w| match &w.input {
+                Input::Event(event) => event.owner(),
+                Input::Routed(Routed::Event { event, .. }) => event.owner(),
+                _ => None,
+            })
+            .map(|owner| owner.key())
+            .filter(|key| !self.profiles.contains_key(key))
+            .collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted.retain(|key| partition_of(key.as_bytes(), self.setup.tasks) == self.id);
+        let keys: Vec<&[u8]> = wanted.iter().map(|k| k.as_bytes()).collect();
+        let found = state.multi_get(Table::Profiles, &keys)?;
+        for (key, bytes) in wanted.into_iter().zip(found) {
+            let profile = self.decode(bytes.as_deref())?;
+            self.profiles.insert(
+                key,
+                Warm {
+                    profile,
+                    dirty: false,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// Consumes the next record, or fires the next timer that is due before it.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn step(&mut self, state: &dyn StateReader) -> Result<Step, StateError> {
+        let (lane, source, time) = match self.inbox.next() {
+            Next::Unread(lane) => return Ok(Step::Unread(lane)),
+            Next::Drained => return Ok(Step::Drained),
+            Next::Ready(lane, waiting) => {
+                let (source, time) = moves_clock(&self.sources[lane], waiting);
+                (lane, source, time)
+            }
+        };
+        // The clock goes first: it may be that a timer is due before this record. Until that has
+        // fired the record stays where it is, and a commit in between leaves it to be read again.
+        if let Some(source) = source {
+            self.book.clock.observe(&source, time);
+        }
+        if self.fire_next(state)? {
+            return Ok(Step::Advanced);
+        }
+        let Some(waiting) = self.inbox.pop(lane) else {
+            return Ok(Step::Drained);
+        };
+        let source = self.inbox.source(lane).clone();
+        self.batch.positions.insert(source, waiting.offset + 1);
+        self.batch.consumed += 1;
+        self.consume(waiting.input, state)?;
+        Ok(Step::Advanced)
+    }
+
+    fn consume(&mut self, input: Input, state: &dyn StateReader) -> Result<(), StateError> {
+        match input {
+            Input::Event(event) => self.route(&event, state),
+            Input::Routed(Routed::Event { event, .. }) => match event.owner() {
+                Some(owner) => self.apply(&event, &owner, state),
+                None => Err(StateError("a forwarded event has no owner".to_owned())),
+            },
+            Input::Routed(control) => {
+                self.book.counts.control += 1;
+                match control {
+                    Routed::Tick { now } => self.book.clock.tick(now),
+                    Routed::EndOfReplay { until } => self.book.clock.close(until),
+                    Routed::Clock { .. } | Routed::Event { .. } => {}
+                }
+                Ok(())
+            }
+            Input::Rejected(rejected) => {
+                self.dead_letter(&rejected.0, rejected.1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Fires what is due once nothing waits: after a control record has moved the clock.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn fire_next(&mut self, state: &dyn StateReader) -> Result<bool, StateError> {
+        let frontier = self.frontier();
+        let Some((due, key)) = self.timers.pop_due(frontier, state)? else {
+            return Ok(false);
+        };
+        self.batch
+            .timers
+            .insert(timer_key(due, key.as_bytes()), false);
+        self.load(&key, state)?;
+        let mut changes = std::mem::take(&mut self.batch.changes);
+        let definitions = Arc::clone(&self.setup.definitions);
+        if let Some(warm) = self.profiles.get_mut(&key)
+            && warm.profile.armed == due
+        {
+            warm.profile.armed = TimeMs::MAX;
+            warm.profile.advance(frontier, &definitions, &mut changes);
+            self.touched(&key, &mut changes);
+        }
+        self.batch.changes = changes;
+        Ok(true)
+    }
+
+    fn frontier(&self) -> TimeMs {
+        self.book.clock.frontier(self.setup.definitions.grace_ms)
+    }
+
+    /// To the event's owner: here, or by way of `internal.routed`.
+    fn route(&mut self, event: &Event, state: &dyn StateReader) -> Result<(), StateError> {
+        let Some(owner) = event.owner() else {
+            return Err(StateError(
+                "an event without an owner passed the decoder".to_owned(),
+            ));
+        };
+        let key = owner.key();
+        let partition = partition_of(key.as_bytes(), self.setup.tasks);
+        if partition == self.id {
+            return self.apply(event, &owner, state);
+        }
+        self.book.counts.forwarded += 1;
+        self.fed.insert(partition);
+        self.batch.fed_now.insert(partition);
+        let value = encode_forwarded(self.id, self.book.clock.stream_time, event);
+        self.batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.routed, partition),
+            key: Some(key.as_bytes().to_vec()),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn apply(
+        &mut self,
+        event: &Event,
+        owner: &Owner,
+        state: &dyn StateReader,
+    ) -> Result<(), StateError> {
+        let key = owner.key();
+        self.load(&key, state)?;
+        let frontier = self.frontier();
+        let definitions = Arc::clone(&self.setup.definitions);
+        let mut changes = std::mem::take(&mut self.batch.changes);
+        let Some(warm) = self.profiles.get_mut(&key) else {
+            return Err(StateError("a profile that was loaded is gone".to_owned()));
+        };
+        let is_customer = matches!(owner, Owner::Customer(_));
+        let days = if event.body.is_order_fact() {
+            warm.profile.live.book.days_touched(event)
+        } else {
+            Vec::new()
+        };
+        let day_totals = |profile: &Profile| -> Vec<DayTotals> {
+            let book = &profile.live.book;
+            days.iter()
+                .map(|day| book.day_totals(*day, is_customer))
+                .collect()
+        };
+        let before = day_totals(&warm.profile);
+        let outcome = warm
+            .profile
+            .take(event, frontier, &definitions, &mut changes);
+        let after = day_totals(&warm.profile);
+        match outcome {
+            Outcome::Applied => self.book.counts.applied += 1,
+            Outcome::Late => self.book.counts.late += 1,
+            Outcome::Deduplicated => self.book.counts.deduplicated += 1,
+        }
+        if outcome != Outcome::Deduplicated {
+            if matches!(owner, Owner::Guest(_)) {
+                changes.clear();
+            }
+            self.touched(&key, &mut changes);
+        }
+        for ((day, before), after) in days.iter().zip(before).zip(after) {
+            let difference = after.minus(&before);
+            if difference != DayTotals::default() {
+                self.day(*day, state)?.add(&difference);
+            }
+        }
+        self.batch.changes = changes;
+        Ok(())
+    }
+
+    /// A profile changed: it is to be written, its timer armed, its changes told.
+    fn touched(&mut self, key: &Text, changes: &mut Vec<Change>) {
+        let Some(warm) = self.profiles.get_mut(key) else {
+            return;
+        };
+        if !warm.dirty {
+            warm.dirty = true;
+            self.dirty.push(key.clone());
+        }
+        let due = warm.profile.next_timer();
+        if due < warm.profile.armed {
+            warm.profile.armed = due;
+            self.timers.arm(due, key);
+            self.batch
+                .timers
+                .insert(timer_key(due, key.as_bytes()), true);
+        }
+        for change in changes.iter_mut() {
+            let sequence = warm.profile.number(change);
+            let envelope = Envelope {
+                customer: key,
+                sequence,
+                incarnation: 0,
+                application: &self.setup.application,
+                currency: self.setup.definitions.currency,
+            };
+            let (topic, value, headers) = self.setup.encoder.encode(&envelope, change);
+            let topics = &self.setup.topics;
+            let name = match topic {
+                OutputTopic::ClvUpdates => &topics.clv_updates,
+                OutputTopic::LifecycleTransitions => &topics.lifecycle_transitions,
+                OutputTopic::SegmentChanges => &topics.segment_changes,
+            };
+            self.book.counts.outputs += 1;
+            self.batch.records.push(OutRecord {
+                target: TopicPartition {
+                    topic: Arc::clone(name),
+                    partition: self.id,
+                },
+                key: Some(key.as_bytes().to_vec()),
+                value: Some(value),
+                headers,
+            });
+        }
+        changes.clear();
+    }
+
+    fn dead_letter(&mut self, rejection: &Rejection, record: Record) {
+        self.book.counts.dead_lettered += 1;
+        let headers = dead_letter_headers(
+            &record.source.topic,
+            record.source.partition,
+            record.offset,
+            rejection,
+        );
+        self.batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.dead_letters, self.id),
+            key: record.key,
+            value: record.value,
+            headers,
+        });
+    }
+
+    fn target(&self, topic: &TopicName, partition: u32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        }
+    }
+
+    fn decode(&self, bytes: Option<&[u8]>) -> Result<Profile, StateError> {
+        match bytes {
+            Some(bytes) => decode_profile(bytes, &self.setup.definitions).map_err(damaged),
+            None => Ok(Profile::default()),
+        }
+    }
+
+    fn load(&mut self, key: &Text, state: &dyn StateReader) -> Result<(), StateError> {
+        if self.profiles.contains_key(key) {
+            return Ok(());
+        }
+        let bytes = state.get(Table::Profiles, key.as_bytes())?;
+        let profile = self.decode(bytes.as_deref())?;
+        self.profiles.insert(
+            key.clone(),
+            Warm {
+                profile,
+                dirty: false,
+            },
+        );
+        Ok(())
+    }
+
+    fn day(&mut self, day: Day, state: &dyn StateReader) -> Result<&mut DayTotals, StateError> {
+        match self.days.entry(day) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let totals = match state.get(Table::Days, &wire::state::day_key(day))? {
+                    Some(bytes) => decode_day(&bytes).map_err(damaged)?,
+                    None => DayTotals::default(),
+                };
+                Ok(unknown.insert(totals))
+            }
+        }
+    }
+
+    /// Everything since the last commit, as one whole; `None` when nothing was consumed and no
+    /// timer fired.
+    pub fn stage(&mut self) -> Option<Staged> {
+        if self.batch.consumed == 0 && self.batch.timers.is_empty() {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.tell_clock(&mut batch);
+        let delta = self.delta(&batch);
+        for write in delta.iter().filter(|w| w.table.is_logged()) {
+            batch.records.push(OutRecord {
+                target: self.target(&self.setup.topics.changelog, self.id),
+                key: Some(write.table.full_key(&write.key)),
+                value: write.value.as_ref().map(|v| v.to_vec()),
+                headers: Vec::new(),
+            });
+        }
+        let positions: Vec<_> = batch.positions.into_iter().collect();
+        batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.commits, self.id),
+            key: None,
+            value: Some(commit_record::encode(&positions)),
+            headers: Vec::new(),
+        });
+        Some(Staged {
+            task: self.id,
+            records: batch.records,
+            delta,
+            positions,
+        })
+    }
+
+    /// Tells those that this task has forwarded to before how far it has come, where it forwards
+    /// nothing to them just now: their clocks wait for it.
+    fn tell_clock(&self, batch: &mut Batch) {
+        for partition in self.fed.difference(&batch.fed_now) {
+            let clock = Routed::Clock {
+                from: self.id,
+                upstream_time: self.book.clock.stream_time,
+            };
+            batch.records.push(OutRecord {
+                target: self.target(&self.setup.topics.routed, *partition),
+                key: None,
+                value: Some(clock.encode()),
+                headers: Vec::new(),
+            });
+        }
+    }
+
+    /// The state writes of a batch, sorted by table and key.
+    fn delta(&mut self, batch: &Batch) -> Vec<Write> {
+        let mut delta = Vec::with_capacity(self.dirty.len() + batch.timers.len() + 8);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        let mut buf = Vec::new();
+        for key in dirty {
+            if let Some(warm) = self.profiles.get_mut(&key) {
+                warm.dirty = false;
+                buf.clear();
+                encode_profile(&warm.profile, &mut buf);
+                delta.push(Write {
+                    table: Table::Profiles,
+                    key: key.as_bytes().to_vec(),
+                    value: Some(Arc::from(buf.as_slice())),
+                });
+            }
+        }
+        for (key, armed) in &batch.timers {
+            delta.push(Write {
+                table: Table::Timers,
+                key: key.clone(),
+                value: armed.then(|| Arc::from([].as_slice())),
+            });
+        }
+        for (day, totals) in std::mem::take(&mut self.days) {
+            delta.push(Write {
+                table: Table::Days,
+                key: wire::state::day_key(day).to_vec(),
+                value: Some(Arc::from(encode_day(&totals).as_slice())),
+            });
+        }
+        delta.push(Write {
+            table: Table::Meta,
+            key: bookkeeping::KEY.to_vec(),
+            value: Some(Arc::from(self.book.encode().as_slice())),
+        });
+        delta
+    }
+
+    /// What was staged is committed and in the store.
+    pub fn committed(&mut self) {
+        self.timers.committed();
+        if self.profiles.len() > WARM_PROFILES {
+            self.profiles.clear();
+        }
+    }
+
+    /// What became of the records so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.book.counts
+    }
+}
+
+/// The clock that a record moves, and how far.
+fn moves_clock(input: &ClockSource, waiting: &Waiting) -> (Option<ClockSource>, TimeMs) {
+    match &waiting.input {
+        Input::Event(event) => (Some(input.clone()), event.time),
+        Input::Routed(
+            Routed::Event {
+                from,
+                upstream_time,
+                ..
+            }
+            | Routed::Clock {
+                from,
+                upstream_time,
+            },
+        ) => (Some(ClockSource::Upstream(*from)), *upstream_time),
+        Input::Routed(_) | Input::Rejected(_) => (None, waiting.time),
+    }
+}
+
+fn damaged(corrupt: Corrupt) -> StateError {
+    StateError(format!(
+        "state is damaged: {corrupt}; remove this task's folder under the data directory to have \
+         it rebuilt from the changelog"
+    ))
+}

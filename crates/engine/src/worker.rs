@@ -1,0 +1,248 @@
+//! One worker: its tasks, one log, and the journey of a record from one to the other.
+//!
+//! The shell around it (threads, waiting, metrics, when to commit) belongs to the binary. Here is
+//! the order of things: read → decode → prefetch → apply → stage → commit → store. Only what the
+//! log has committed reaches a store.
+
+use domain::time::TimeMs;
+use wire::routed::Routed;
+use wire::{Decoder, Rejection};
+
+use crate::bookkeeping::Counts;
+use crate::inbox::{Input, Waiting};
+use crate::port::{CommitError, LogError, Record, StateError, StateStore, TopicName, WorkerLog};
+use crate::task::{Step, Task};
+
+/// How many records are read from one partition at a time.
+const READ: usize = 1024;
+
+/// A task and its state.
+#[derive(Debug)]
+pub struct Owned<S> {
+    /// The task.
+    pub task: Task,
+    /// Its state.
+    pub store: S,
+}
+
+/// A worker.
+#[derive(Debug)]
+pub struct Worker<S> {
+    owned: Vec<Owned<S>>,
+    decoder: Decoder,
+    routed: TopicName,
+    rejections: Vec<&'static str>,
+}
+
+/// Why a worker cannot go on as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The commit did not succeed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// What one call of [`Worker::process`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Processed {
+    /// Records consumed and timers fired.
+    pub steps: usize,
+    /// Whether every input has been read to its end.
+    pub drained: bool,
+}
+
+/// What one commit wrote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Committed {
+    /// Tasks that had something to commit.
+    pub tasks: usize,
+    /// Records written: outputs, dead letters, routed, changelog, commit records.
+    pub records: usize,
+}
+
+impl<S: StateStore> Worker<S> {
+    /// A worker over `owned`. `routed` is the name of `internal.routed`.
+    #[must_use]
+    pub fn new(owned: Vec<Owned<S>>, decoder: Decoder, routed: TopicName) -> Worker<S> {
+        Worker {
+            owned,
+            decoder,
+            routed,
+            rejections: Vec::new(),
+        }
+    }
+
+    /// Its tasks and their state.
+    pub fn owned(&mut self) -> &mut [Owned<S>] {
+        &mut self.owned
+    }
+
+    /// Classes of the rejections since the last call.
+    pub fn take_rejections(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.rejections)
+    }
+
+    /// Consumes up to `budget` records of each task, oldest first. Nothing of it is visible before
+    /// [`Worker::commit`].
+    ///
+    /// # Errors
+    /// The log or the state cannot be read.
+    pub fn process(
+        &mut self,
+        log: &mut dyn WorkerLog,
+        budget: usize,
+    ) -> Result<Processed, WorkerError> {
+        let mut done = Processed {
+            steps: 0,
+            drained: true,
+        };
+        for Owned { task, store } in &mut self.owned {
+            task.inbox().look_again();
+            for step in 0.. {
+                if step == budget {
+                    done.drained = false;
+                    break;
+                }
+                match task.step(store)? {
+                    Step::Advanced => done.steps += 1,
+                    Step::Drained if task.fire_next(store)? => done.steps += 1,
+                    Step::Drained => break,
+                    Step::Unread(lane) => {
+                        let source = task.inbox().source(lane).clone();
+                        let records = log.read(&source, READ)?;
+                        let is_routed = source.topic == self.routed;
+                        let mut waiting = Vec::with_capacity(records.len());
+                        for record in records {
+                            waiting.push(decode(
+                                &mut self.decoder,
+                                record,
+                                is_routed,
+                                &mut self.rejections,
+                            )?);
+                        }
+                        task.inbox().put(lane, waiting.into_iter());
+                        task.prefetch(store)?;
+                    }
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Commits everything consumed since the last commit, of all tasks at once, and applies it to
+    /// their stores.
+    ///
+    /// # Errors
+    /// After [`CommitError::Abort`] everything stands as at the last commit, and work goes on by
+    /// calling [`Worker::process`] again. After any other error the worker is to be dropped.
+    pub fn commit(&mut self, log: &mut dyn WorkerLog) -> Result<Committed, WorkerError> {
+        let staged: Vec<_> = self
+            .owned
+            .iter_mut()
+            .filter_map(|o| o.task.stage())
+            .collect();
+        if staged.is_empty() {
+            return Ok(Committed::default());
+        }
+        let summary = Committed {
+            tasks: staged.len(),
+            records: staged.iter().map(|s| s.records.len()).sum(),
+        };
+        let committed = match log.commit(staged) {
+            Ok(committed) => committed,
+            Err(error) => {
+                for Owned { task, store } in &mut self.owned {
+                    task.reset(store)?;
+                }
+                return Err(error.into());
+            }
+        };
+        for committed in committed {
+            let owner = self
+                .owned
+                .iter_mut()
+                .find(|o| o.task.id() == committed.task);
+            if let Some(Owned { task, store }) = owner {
+                store.apply(committed)?;
+                task.committed();
+            }
+        }
+        Ok(summary)
+    }
+
+    /// What became of all records so far, over its tasks.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut sum = Counts::default();
+        for owned in &self.owned {
+            sum.add(owned.task.counts());
+        }
+        sum
+    }
+}
+
+fn decode(
+    decoder: &mut Decoder,
+    record: Record,
+    is_routed: bool,
+    rejections: &mut Vec<&'static str>,
+) -> Result<Waiting, LogError> {
+    let offset = record.offset;
+    if is_routed {
+        let bytes = record.value.as_deref().unwrap_or_default();
+        let routed = Routed::decode(bytes).map_err(|corrupt| {
+            LogError(format!(
+                "{corrupt} at offset {offset} of {} partition {}; was it written by something else?",
+                record.source.topic, record.source.partition
+            ))
+        })?;
+        return Ok(Waiting {
+            offset,
+            time: routed_time(&routed),
+            input: Input::Routed(routed),
+        });
+    }
+    let decoded = decoder.decode(
+        record.key.as_deref(),
+        record.value.as_deref(),
+        record.timestamp,
+    );
+    Ok(match decoded {
+        Ok(event) => Waiting {
+            offset,
+            time: event.time,
+            input: Input::Event(Box::new(event)),
+        },
+        Err(rejection) => rejected(offset, rejection, record, rejections),
+    })
+}
+
+fn rejected(
+    offset: u64,
+    rejection: Rejection,
+    record: Record,
+    rejections: &mut Vec<&'static str>,
+) -> Waiting {
+    rejections.push(rejection.class.as_str());
+    Waiting {
+        offset,
+        time: TimeMs::MIN,
+        input: Input::Rejected(Box::new((rejection, record))),
+    }
+}
+
+/// Where a routed record stands among events: a control record comes after those of its instant.
+fn routed_time(routed: &Routed) -> TimeMs {
+    match routed {
+        Routed::Event { event, .. } => event.time,
+        Routed::Clock { upstream_time, .. } => *upstream_time,
+        Routed::Tick { now } => *now,
+        Routed::EndOfReplay { until } => *until,
+    }
+}
