@@ -366,83 +366,91 @@ impl OrderBook {
     }
 
     fn take_order(&mut self, time: TimeMs, order: &OrderCompleted) -> bool {
-        self.take_products(&order.lines);
-        let known = entry(&mut self.orders, &order.order_id);
-        if order.partial {
-            return put_lines(known, time, &order.lines);
+        if order.partial && order.lines.is_empty() {
+            return false;
         }
-        known.put_whole(WholeFact {
-            time,
-            amount: gross_of(order),
-            units: units_of(&order.lines),
-            lines: u32::try_from(order.lines.len()).unwrap_or(u32::MAX).max(1),
-            discount: order.discount,
-            coupon: order.coupon.is_some(),
-            tax: order.tax,
-            shipping: order.shipping,
-            cogs: order.cogs,
-        })
+        let products = self.take_products(&order.lines);
+        let known = entry(&mut self.orders, &order.order_id);
+        products
+            | if order.partial {
+                put_lines(known, time, &order.lines)
+            } else {
+                known.put_whole(whole_order(time, order))
+            }
     }
 
-    fn take_products(&mut self, lines: &[Line]) {
+    fn take_refund(&mut self, time: TimeMs, refund: &OrderRefunded) -> bool {
+        if refund.partial && refund.lines.is_empty() {
+            return false;
+        }
+        let products = self.take_products(&refund.lines);
+        let known = entry(&mut self.refunds, &refund.refund_id);
+        products
+            | if refund.partial {
+                put_lines(known, time, &refund.lines)
+            } else {
+                known.put_whole(whole_refund(time, refund))
+            }
+    }
+
+    fn take_products(&mut self, lines: &[Line]) -> bool {
+        let mut changed = false;
         for line in lines {
             let key = product_key(&line.product_id);
             if let Err(at) = self.products.binary_search(&key) {
                 self.products.insert(at, key);
+                changed = true;
             }
         }
+        changed
     }
 
-    fn take_refund(&mut self, time: TimeMs, refund: &OrderRefunded) -> bool {
-        self.take_products(&refund.lines);
-        let known = entry(&mut self.refunds, &refund.refund_id);
-        if refund.partial {
-            return put_lines(known, time, &refund.lines);
-        }
-        known.put_whole(WholeFact {
-            time,
-            amount: refund.amount,
-            units: units_of(&refund.lines),
-            lines: u32::try_from(refund.lines.len()).unwrap_or(u32::MAX).max(1),
-            discount: Minor::ZERO,
-            coupon: false,
-            tax: Minor::ZERO,
-            shipping: Minor::ZERO,
-            cogs: None,
-        })
-    }
-
-    /// Whether taking in `event` would change nothing.
+    /// Whether taking in `event` would change nothing, as it is for events that are no facts of the
+    /// book.
     #[must_use]
     pub fn knows(&self, event: &Event) -> bool {
-        let find = |list: &'_ [Entry], id: &Text| {
-            list.binary_search_by(|e| e.id.cmp(id))
-                .ok()
-                .map(|at| list[at].clone())
-        };
-        let (known, event_lines, partial) = match &event.body {
-            Body::OrderCompleted(o) => (find(&self.orders, &o.order_id), &o.lines, o.partial),
-            Body::OrderRefunded(r) => (find(&self.refunds, &r.refund_id), &r.lines, r.partial),
-            Body::OrderCancelled { order_id } => {
-                let known = find(&self.orders, order_id).and_then(|o| o.cancelled_at);
-                return known.is_some_and(|at| at <= event.time);
+        let order = |id| find(&self.orders, id);
+        let by = |known: Option<TimeMs>| known.is_some_and(|at| at <= event.time);
+        match &event.body {
+            Body::OrderCompleted(o) if o.partial => {
+                self.knows_lines(order(&o.order_id), event.time, &o.lines)
             }
-            _ => return false,
-        };
-        let Some(mut known) = known else {
-            return false;
-        };
-        if partial {
-            return !put_lines(&mut known, event.time, event_lines);
+            Body::OrderCompleted(o) => {
+                let known = order(&o.order_id).and_then(|e| e.whole);
+                known.is_some_and(|w| w <= whole_order(event.time, o))
+                    && self.knows_products(&o.lines)
+            }
+            Body::OrderRefunded(r) if r.partial => {
+                self.knows_lines(find(&self.refunds, &r.refund_id), event.time, &r.lines)
+            }
+            Body::OrderRefunded(r) => {
+                let known = find(&self.refunds, &r.refund_id).and_then(|e| e.whole);
+                known.is_some_and(|w| w <= whole_refund(event.time, r))
+                    && self.knows_products(&r.lines)
+            }
+            Body::OrderCancelled { order_id } => by(order(order_id).and_then(|e| e.cancelled_at)),
+            Body::OrderDelivered { order_id } => by(order(order_id).and_then(|e| e.delivered_at)),
+            _ => true,
         }
-        let mut book = OrderBook::default();
-        book.take(event);
-        let whole = book
-            .orders
-            .first()
-            .or(book.refunds.first())
-            .and_then(|e| e.whole);
-        whole.is_some_and(|whole| !known.put_whole(whole))
+    }
+
+    fn knows_lines(&self, known: Option<&Entry>, time: TimeMs, lines: &[Line]) -> bool {
+        let knows = |line: &Line| {
+            let fact = line_fact(time, line);
+            known.is_some_and(|entry| {
+                let at = entry.lines.binary_search_by_key(&fact.key, |l| l.key);
+                at.is_ok_and(|at| entry.lines[at] <= fact)
+            })
+        };
+        lines.iter().all(knows) && self.knows_products(lines)
+    }
+
+    fn knows_products(&self, lines: &[Line]) -> bool {
+        let knows = |line: &Line| {
+            let key = product_key(&line.product_id);
+            self.products.binary_search(&key).is_ok()
+        };
+        lines.iter().all(knows)
     }
 
     /// Orders and refunds as they stand at `as_of`: facts of later instants do not count.
@@ -582,17 +590,54 @@ impl OrderBook {
     }
 }
 
+fn find<'a>(list: &'a [Entry], id: &Text) -> Option<&'a Entry> {
+    let at = list.binary_search_by(|e| e.id.cmp(id)).ok()?;
+    list.get(at)
+}
+
+fn line_fact(time: TimeMs, line: &Line) -> LineFact {
+    LineFact {
+        key: line_key(&line.line_id),
+        time,
+        units: line.quantity,
+        amount: line.amount,
+    }
+}
+
 fn put_lines(known: &mut Entry, time: TimeMs, lines: &[Line]) -> bool {
     let mut changed = false;
     for line in lines {
-        changed |= known.put_line(LineFact {
-            key: line_key(&line.line_id),
-            time,
-            units: line.quantity,
-            amount: line.amount,
-        });
+        changed |= known.put_line(line_fact(time, line));
     }
     changed
+}
+
+fn whole_order(time: TimeMs, order: &OrderCompleted) -> WholeFact {
+    WholeFact {
+        time,
+        amount: gross_of(order),
+        units: units_of(&order.lines),
+        lines: u32::try_from(order.lines.len()).unwrap_or(u32::MAX).max(1),
+        discount: order.discount,
+        coupon: order.coupon.is_some(),
+        tax: order.tax,
+        shipping: order.shipping,
+        cogs: order.cogs,
+    }
+}
+
+fn whole_refund(time: TimeMs, refund: &OrderRefunded) -> WholeFact {
+    WholeFact {
+        time,
+        amount: refund.amount,
+        units: units_of(&refund.lines),
+        lines: u32::try_from(refund.lines.len()).unwrap_or(u32::MAX).max(1),
+        discount: Minor::ZERO,
+        coupon: false,
+        tax: Minor::ZERO,
+        shipping: Minor::ZERO,
+        cogs: None,
+    }
 }
 
 fn units_of(lines: &[Line]) -> Units {
