@@ -1,1 +1,27 @@
+//! The state of tasks: tables over RocksDB behind a write-back cache, and an in-memory twin.
+//!
+//! One [`TaskStore`] holds the state of one task in one RocksDB. Committed writes go into a cache
+//! in front of it and reach RocksDB in large sorted batches, each together with the changelog
+//! offset up to which it is complete.
+//!
+//! Invariants:
+//! - What RocksDB holds, after whatever crash, is exactly the fold of the changelog up to the
+//!   position stored with it: data and position are one atomic write, and flushes keep their order.
+//!   Restoring from [`TaskStore::position`] therefore converges, and nothing is ever wiped.
+//! - Only committed writes get in: the sole ways in are a [`engine::port::Committed`] and a record
+//!   of the changelog.
+//! - A dirty entry leaves the cache only by way of RocksDB.
+//!
+//! What is not here: no clock (the caller says what time it is) and no thread of its own.
 
+mod cache;
+mod error;
+mod memory;
+mod overlay;
+pub mod rocks;
+mod task;
+
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use rocks::Shared;
+pub use task::{Checkpoint, Derive, TaskStore};

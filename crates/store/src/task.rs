@@ -1,0 +1,493 @@
+//! The store of one task.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::port::{Committed, Entry, StateError, StateReader, Table};
+use rocksdb::{
+    ColumnFamily, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
+    WriteOptions,
+};
+
+use crate::cache::Cache;
+use crate::error::StoreError;
+use crate::overlay::{Overlaid, Timers, end_of, merge};
+use crate::rocks::{Share, Shared};
+
+/// The format of what a store writes; a store of another format is refused.
+const FORMAT: u8 = 1;
+/// The key of the store's own record; tables' bytes start at 1.
+const HEAD_KEY: [u8; 1] = [0];
+/// A checkpoint falls due when this much changelog is not yet in RocksDB ...
+const CHECKPOINT_BYTES: usize = 64 << 20;
+/// ... or this long after the last one.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Which timer a profile has armed: profile key and value → timer key, if any. Timers are not in
+/// the changelog, so a restore derives them.
+pub type Derive = fn(key: &[u8], value: &[u8]) -> Option<Vec<u8>>;
+
+/// Whether [`TaskStore::checkpoint_if_due`] wrote one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Checkpoint {
+    /// Nothing was due.
+    NotDue,
+    /// Dirty entries were handed to RocksDB, which makes them durable in the background.
+    Started,
+}
+
+/// The state of one task: see the crate's header. One thread uses it (`Send`, not `Sync`).
+pub struct TaskStore {
+    db: DB,
+    dir: PathBuf,
+    task: u32,
+    incarnation: Vec<u8>,
+    derive: Derive,
+    share: Share,
+    write_options: WriteOptions,
+    cache: RefCell<Cache>,
+    timers: RefCell<Timers>,
+    /// The changelog offset up to which RocksDB (memtables included) is complete.
+    written: u64,
+    /// The changelog offset up to which cache and RocksDB together are complete.
+    applied: u64,
+    /// The changelog offset up to which RocksDB was told to make everything durable.
+    flushed: u64,
+    /// Bytes of changelog between `flushed` and `applied`.
+    unflushed_bytes: usize,
+    last_checkpoint: Option<Instant>,
+}
+
+impl TaskStore {
+    /// Opens the store of `task` in the folder `dir`, creating it if need be. `incarnation`
+    /// identifies the log that holds the task's changelog.
+    ///
+    /// # Errors
+    /// The folder is in use, damaged, not accessible, or holds other state than the one named.
+    pub fn open(
+        dir: &Path,
+        task: u32,
+        incarnation: &[u8],
+        shared: &Shared,
+        derive: Derive,
+    ) -> Result<TaskStore, StoreError> {
+        let options = db_options(shared);
+        let families = [("default", options.clone())];
+        let db = DB::open_cf_with_opts(&options, dir, families)
+            .map_err(|e| StoreError::from_rocks(dir, e))?;
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        let mut store = TaskStore {
+            db,
+            dir: dir.to_path_buf(),
+            task,
+            incarnation: incarnation.to_vec(),
+            derive,
+            share: shared.enter(),
+            write_options,
+            cache: RefCell::new(Cache::new()),
+            timers: RefCell::new(Timers::new()),
+            written: 0,
+            applied: 0,
+            flushed: 0,
+            unflushed_bytes: 0,
+            last_checkpoint: None,
+        };
+        store.load_head()?;
+        Ok(store)
+    }
+
+    /// The task whose state this is.
+    #[must_use]
+    pub fn task(&self) -> u32 {
+        self.task
+    }
+
+    /// The oldest changelog offset whose effect may be missing from RocksDB: a restore reads the
+    /// changelog from here. After a crash the store opens at this position or an earlier one.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.written
+    }
+
+    /// The changelog offset up to which this store answers reads.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// Bytes that the write-back cache holds, overhead included.
+    #[must_use]
+    pub fn cached_bytes(&self) -> usize {
+        self.cache.borrow().bytes() + self.timers.borrow().bytes()
+    }
+
+    /// Takes in committed writes. They are visible at once and reach RocksDB later.
+    ///
+    /// # Errors
+    /// The work is another task's, or the cache was full of unwritten entries and RocksDB cannot
+    /// take them.
+    pub fn apply(&mut self, committed: Committed) -> Result<(), StoreError> {
+        if committed.task != self.task {
+            return Err(StoreError::WrongTask {
+                found: committed.task,
+                expected: self.task,
+            });
+        }
+        for write in committed.delta {
+            self.put(write.table, &write.key, write.value);
+        }
+        self.applied = self.applied.max(committed.changelog_end);
+        self.bound_cache()
+    }
+
+    /// Takes in the changelog record at `offset`: `full_key` is the record's key, `value` its
+    /// value. Repeating records, or starting earlier than need be, does no harm as long as the
+    /// changelog is then read to its end.
+    ///
+    /// # Errors
+    /// The key belongs to no table of the changelog, or RocksDB fails.
+    pub fn restore(
+        &mut self,
+        offset: u64,
+        full_key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let Some((table, key)) = Table::split(full_key).filter(|(table, _)| table.is_logged())
+        else {
+            return Err(StoreError::UnknownTable(offset));
+        };
+        if table == Table::Profiles {
+            self.rederive_timer(key, value)?;
+        }
+        self.put(table, key, value.map(Arc::from));
+        self.applied = self.applied.max(offset.saturating_add(1));
+        self.bound_cache()
+    }
+
+    /// Ends a restore: the changelog has been read up to its end, `end`.
+    ///
+    /// # Errors
+    /// The store holds more than the changelog does.
+    pub fn mark_restored(&mut self, end: u64) -> Result<(), StoreError> {
+        if self.applied > end {
+            return Err(StoreError::Ahead {
+                path: self.dir.clone(),
+                position: self.applied,
+                end,
+            });
+        }
+        self.applied = end;
+        Ok(())
+    }
+
+    /// Writes a checkpoint if one is due at `now`. RocksDB makes it durable in the background:
+    /// the caller is not kept waiting for the device.
+    ///
+    /// # Errors
+    /// RocksDB cannot take the entries.
+    pub fn checkpoint_if_due(&mut self, now: Instant) -> Result<Checkpoint, StoreError> {
+        let last = *self.last_checkpoint.get_or_insert(now);
+        let waited = now.saturating_duration_since(last) >= CHECKPOINT_INTERVAL;
+        if !waited && self.unflushed_bytes < CHECKPOINT_BYTES {
+            return Ok(Checkpoint::NotDue);
+        }
+        self.last_checkpoint = Some(now);
+        if self.unflushed_bytes == 0 && self.applied == self.flushed {
+            return Ok(Checkpoint::NotDue);
+        }
+        self.write_out()?;
+        self.flush(false)?;
+        Ok(Checkpoint::Started)
+    }
+
+    /// Writes a checkpoint and waits until it is durable.
+    ///
+    /// # Errors
+    /// RocksDB cannot take the entries or make them durable.
+    pub fn checkpoint(&mut self) -> Result<(), StoreError> {
+        self.write_out()?;
+        self.flush(true)
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: Option<Arc<[u8]>>) {
+        self.unflushed_bytes += 1 + key.len() + value.as_ref().map_or(0, |v| v.len());
+        if table == Table::Timers {
+            self.timers.get_mut().put(key, value);
+        } else {
+            self.cache.get_mut().put_dirty(table, key, value);
+        }
+    }
+
+    /// Replaces the timer of a profile that a restore is about to overwrite.
+    fn rederive_timer(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
+        let old = self.lookup(Table::Profiles, key)?;
+        let old = old.and_then(|profile| (self.derive)(key, &profile));
+        let new = value.and_then(|profile| (self.derive)(key, profile));
+        if let Some(timer) = old.filter(|timer| new.as_ref() != Some(timer)) {
+            self.put(Table::Timers, &timer, None);
+        }
+        if let Some(timer) = new {
+            self.put(Table::Timers, &timer, Some(Arc::default()));
+        }
+        Ok(())
+    }
+
+    /// Keeps the cache within its share: clean entries go first, and once dirty ones take half of
+    /// it, all of them go to RocksDB in one batch.
+    fn bound_cache(&mut self) -> Result<(), StoreError> {
+        let capacity = self.share.bytes();
+        let timers = self.timers.get_mut().bytes();
+        let cache = self.cache.get_mut();
+        if cache.dirty_bytes() + timers >= capacity / 2 {
+            self.write_out()?;
+        }
+        self.cache
+            .get_mut()
+            .shrink_to(capacity.saturating_sub(self.timers.get_mut().bytes()));
+        Ok(())
+    }
+
+    /// Hands every dirty entry to RocksDB, together with the position, as one atomic write.
+    fn write_out(&mut self) -> Result<(), StoreError> {
+        let (cache, timers) = (self.cache.get_mut(), self.timers.get_mut());
+        let mut batch =
+            WriteBatch::with_capacity_bytes(cache.dirty_bytes() + timers.bytes() + 1024);
+        batch.put(HEAD_KEY, head(self.task, self.applied, &self.incarnation));
+        for table in Table::ALL {
+            let first = table.full_key(&[]);
+            if table == Table::Timers {
+                timers.dirty_from(&first).for_each(|e| add(&mut batch, e));
+            } else {
+                cache.sort_dirty(table);
+                cache
+                    .dirty_from(table, &first)
+                    .for_each(|e| add(&mut batch, e));
+            }
+        }
+        self.db
+            .write_opt(batch, &self.write_options)
+            .map_err(|e| StoreError::from_rocks(&self.dir, e))?;
+        self.cache.get_mut().mark_clean();
+        self.timers.get_mut().mark_clean();
+        self.written = self.applied;
+        Ok(())
+    }
+
+    fn flush(&mut self, wait: bool) -> Result<(), StoreError> {
+        let mut options = FlushOptions::default();
+        options.set_wait(wait);
+        self.db.flush_opt(&options).map_err(|e| self.error(e))?;
+        self.flushed = self.written;
+        self.unflushed_bytes = 0;
+        Ok(())
+    }
+
+    /// Reads the store's own record and checks it against what was asked for; a new store gets one.
+    fn load_head(&mut self) -> Result<(), StoreError> {
+        let stored = self.db.get(HEAD_KEY).map_err(|e| self.error(e))?;
+        let Some(stored) = stored else {
+            let mut first = self.db.raw_iterator();
+            first.seek_to_first();
+            if first.valid() {
+                return Err(self.corrupt("it holds entries and no head record"));
+            }
+            drop(first);
+            self.write_out()?;
+            return self.flush(true);
+        };
+        let (format, task, position, incarnation) =
+            parse_head(&stored).ok_or_else(|| self.corrupt("its head record is cut off"))?;
+        if format != FORMAT {
+            return Err(StoreError::Format {
+                path: self.dir.clone(),
+                found: format,
+                expected: FORMAT,
+            });
+        }
+        if task != self.task {
+            return Err(StoreError::Task {
+                path: self.dir.clone(),
+                found: task,
+                expected: self.task,
+            });
+        }
+        if incarnation != self.incarnation {
+            return Err(StoreError::Incarnation(self.dir.clone()));
+        }
+        (self.written, self.applied, self.flushed) = (position, position, position);
+        Ok(())
+    }
+
+    fn lookup(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, StoreError> {
+        let known = if table == Table::Timers {
+            self.timers.borrow().get(key)
+        } else {
+            self.cache.borrow_mut().get(table, key)
+        };
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let stored = self.db.get_pinned(table.full_key(key));
+        let Some(stored) = stored.map_err(|e| self.error(e))? else {
+            return Ok(None);
+        };
+        let value: Arc<[u8]> = Arc::from(stored.as_ref());
+        if table != Table::Timers {
+            let mut cache = self.cache.borrow_mut();
+            cache.insert_clean(table, key, Arc::clone(&value));
+            cache.shrink_to(self.share.bytes());
+        }
+        Ok(Some(value))
+    }
+
+    /// Reads what the cache did not have: `missing` are places in `keys` and `found`.
+    fn lookup_below(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+        missing: &[usize],
+        found: &mut [Option<Arc<[u8]>>],
+    ) -> Result<(), StoreError> {
+        let full: Vec<Vec<u8>> = missing.iter().map(|i| table.full_key(keys[*i])).collect();
+        let stored = self
+            .db
+            .batched_multi_get_cf(self.family()?, full.iter(), true);
+        let mut cache = self.cache.borrow_mut();
+        for (place, value) in missing.iter().zip(stored) {
+            if let Some(value) = value.map_err(|e| self.error(e))? {
+                let value: Arc<[u8]> = Arc::from(value.as_ref());
+                cache.insert_clean(table, keys[*place], Arc::clone(&value));
+                found[*place] = Some(value);
+            }
+        }
+        cache.shrink_to(self.share.bytes());
+        Ok(())
+    }
+
+    fn scan_merged(
+        &self,
+        table: Table,
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut from = table.full_key(from);
+        if table == Table::Timers {
+            from = self.timers.borrow().start(from);
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(end_of(table));
+        let mut below = self.db.raw_iterator_opt(options);
+        below.seek(&from);
+        if table == Table::Timers {
+            let mut timers = self.timers.borrow_mut();
+            let found =
+                merge(timers.dirty_from(&from), &mut below, limit).map_err(|e| self.error(e))?;
+            if timers.is_at_floor(&from) {
+                timers.raise_floor(found.first());
+            }
+            return Ok(found);
+        }
+        let mut cache = self.cache.borrow_mut();
+        cache.sort_dirty(table);
+        merge(cache.dirty_from(table, &from), &mut below, limit).map_err(|e| self.error(e))
+    }
+
+    fn family(&self) -> Result<&ColumnFamily, StoreError> {
+        self.db
+            .cf_handle("default")
+            .ok_or_else(|| self.corrupt("it has no default column family"))
+    }
+
+    fn error(&self, error: rocksdb::Error) -> StoreError {
+        StoreError::from_rocks(&self.dir, error)
+    }
+
+    fn corrupt(&self, detail: &str) -> StoreError {
+        StoreError::Corrupt {
+            path: self.dir.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+}
+
+impl StateReader for TaskStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Arc<[u8]>>, StateError> {
+        Ok(self.lookup(table, key)?)
+    }
+
+    fn multi_get(
+        &self,
+        table: Table,
+        keys: &[&[u8]],
+    ) -> Result<Vec<Option<Arc<[u8]>>>, StateError> {
+        if table == Table::Timers {
+            return keys.iter().map(|key| self.get(table, key)).collect();
+        }
+        let mut found = Vec::with_capacity(keys.len());
+        let mut missing = Vec::new();
+        let mut cache = self.cache.borrow_mut();
+        for (place, key) in keys.iter().enumerate() {
+            let known = cache.get(table, key);
+            if known.is_none() {
+                missing.push(place);
+            }
+            found.push(known.flatten());
+        }
+        drop(cache);
+        if !missing.is_empty() {
+            self.lookup_below(table, keys, &missing, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {
+        Ok(self.scan_merged(table, from, limit)?)
+    }
+}
+
+/// One column family for everything: a memtable is flushed as a whole and in order, so a batch and
+/// the position in it become durable together.
+fn db_options(shared: &Shared) -> Options {
+    let mut options = shared.options();
+    options.set_block_based_table_factory(&shared.point_lookup_options());
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(CHECKPOINT_BYTES);
+    options.set_max_write_buffer_number(4);
+    // One writer with sorted batches: plain inserts remember where the last one went.
+    options.set_allow_concurrent_memtable_write(false);
+    options
+}
+
+fn add(batch: &mut WriteBatch, (key, value): Overlaid<'_>) {
+    match value {
+        Some(value) => batch.put(key, value),
+        None => batch.delete(key),
+    }
+}
+
+/// The store's own record: format, task, position (big-endian), incarnation.
+fn head(task: u32, position: u64, incarnation: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![FORMAT];
+    bytes.extend_from_slice(&task.to_be_bytes());
+    bytes.extend_from_slice(&position.to_be_bytes());
+    bytes.extend_from_slice(incarnation);
+    bytes
+}
+
+fn parse_head(bytes: &[u8]) -> Option<(u8, u32, u64, &[u8])> {
+    let (format, rest) = bytes.split_first()?;
+    let (task, rest) = rest.split_first_chunk()?;
+    let (position, incarnation) = rest.split_first_chunk()?;
+    Some((
+        *format,
+        u32::from_be_bytes(*task),
+        u64::from_be_bytes(*position),
+        incarnation,
+    ))
+}

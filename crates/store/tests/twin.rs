@@ -1,0 +1,369 @@
+//! The store and its in-memory twin against a naive model: a changelog and its fold.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::port::{Committed, StateReader, Table, Write};
+use proptest::prelude::*;
+use store::{Checkpoint, MemoryStore, Shared, StoreError, TaskStore};
+
+const TASK: u32 = 3;
+
+/// A profile whose first byte is even has a timer armed: that byte, then the profile's key.
+fn derive(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let first = value.first().filter(|first| *first % 2 == 0)?;
+    Some([&[*first], key].concat())
+}
+
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A changelog, and the state that follows from it.
+#[derive(Default)]
+struct Model {
+    changelog: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    state: State,
+}
+
+impl Model {
+    /// The state after the first `end` records, timers included.
+    fn fold(&self, end: u64) -> State {
+        let mut state = State::new();
+        for (key, value) in &self.changelog[..end as usize] {
+            put(&mut state, key.clone(), value.clone());
+        }
+        let armed: Vec<_> = state
+            .iter()
+            .filter(|(key, _)| key[0] == Table::Profiles as u8)
+            .filter_map(|(key, value)| derive(&key[1..], value))
+            .collect();
+        for timer in armed {
+            state.insert(Table::Timers.full_key(&timer), Vec::new());
+        }
+        state
+    }
+
+    /// Adds a batch of writes and answers what the engine would have committed.
+    fn commit(&mut self, writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Committed {
+        self.changelog.extend(writes.clone());
+        let before = std::mem::take(&mut self.state);
+        self.state = self.fold(self.changelog.len() as u64);
+        let mut delta = writes;
+        let is_timer = |key: &&Vec<u8>| key[0] == Table::Timers as u8;
+        for gone in before.keys().filter(is_timer) {
+            if !self.state.contains_key(gone) {
+                delta.insert(gone.clone(), None);
+            }
+        }
+        for armed in self.state.keys().filter(is_timer) {
+            if !before.contains_key(armed) {
+                delta.insert(armed.clone(), Some(Vec::new()));
+            }
+        }
+        let write = |(full, value): (Vec<u8>, Option<Vec<u8>>)| {
+            let (table, key) = Table::split(&full).unwrap();
+            Write {
+                table,
+                key: key.to_vec(),
+                value: value.map(Arc::from),
+            }
+        };
+        Committed {
+            task: TASK,
+            delta: delta.into_iter().map(write).collect(),
+            changelog_end: self.changelog.len() as u64,
+        }
+    }
+}
+
+fn put(state: &mut State, key: Vec<u8>, value: Option<Vec<u8>>) {
+    match value {
+        Some(value) => state.insert(key, value),
+        None => state.remove(&key),
+    };
+}
+
+/// Everything in `store`, read by scans of `step` entries at a time.
+fn contents(store: &impl StateReader, step: usize) -> State {
+    let mut state = State::new();
+    for table in Table::ALL {
+        let mut from = Vec::new();
+        loop {
+            let entries = store.scan(table, &from, step).unwrap();
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
+            from = [last.as_slice(), &[0]].concat();
+            for (key, value) in &entries {
+                let before = state.insert(table.full_key(key), value.to_vec());
+                assert_eq!(before, None, "a scan yields each key once");
+            }
+        }
+    }
+    state
+}
+
+fn check(store: &impl StateReader, expected: &State, step: usize) {
+    assert_eq!(&contents(store, step), expected);
+    for table in Table::ALL {
+        let keys: Vec<Vec<u8>> = (0..=25u8).map(|k| vec![k]).collect();
+        let borrowed: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let many = store.multi_get(table, &borrowed).unwrap();
+        for (key, value) in keys.iter().zip(many) {
+            let wanted = expected.get(&table.full_key(key)).map(Vec::as_slice);
+            assert_eq!(value.as_deref(), wanted);
+            assert_eq!(store.get(table, key).unwrap().as_deref(), wanted);
+        }
+    }
+}
+
+fn open(dir: &Path, shared: &Shared) -> TaskStore {
+    TaskStore::open(dir, TASK, b"incarnation", shared, derive).unwrap()
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(BTreeMap<Vec<u8>, Option<Vec<u8>>>),
+    Checkpoint,
+    CheckpointIfDue(u64),
+    Scan(u8),
+    /// Drops the store without a checkpoint, then restores from this many records too early.
+    Crash(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let table = prop_oneof![
+        4 => Just(Table::Profiles),
+        1 => Just(Table::Days),
+        1 => Just(Table::Meta)
+    ];
+    let key = (table, 0..25u8).prop_map(|(table, key)| table.full_key(&[key]));
+    let value = proptest::option::weighted(0.8, proptest::collection::vec(any::<u8>(), 0..200));
+    let step = prop_oneof![
+        8 => proptest::collection::btree_map(key, value, 0..12).prop_map(Step::Commit),
+        1 => Just(Step::Checkpoint),
+        1 => (0..40u64).prop_map(Step::CheckpointIfDue),
+        2 => any::<u8>().prop_map(Step::Scan),
+        1 => (0..5u64).prop_map(Step::Crash),
+    ];
+    proptest::collection::vec(step, 1..60)
+}
+
+fn run(steps: Vec<Step>, budget: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(budget);
+    let mut model = Model::default();
+    let mut store = open(dir.path(), &shared);
+    let mut twin = MemoryStore::new(TASK, derive);
+    let mut now = Instant::now();
+    for step in steps {
+        match step {
+            Step::Commit(writes) => {
+                let committed = model.commit(writes);
+                store.apply(committed.clone()).unwrap();
+                twin.apply(committed).unwrap();
+            }
+            Step::Checkpoint => {
+                store.checkpoint().unwrap();
+                twin.checkpoint().unwrap();
+                assert_eq!(store.position(), model.changelog.len() as u64);
+            }
+            Step::CheckpointIfDue(seconds) => {
+                now += Duration::from_secs(seconds);
+                if store.checkpoint_if_due(now).unwrap() == Checkpoint::Started {
+                    assert_eq!(store.position(), model.changelog.len() as u64);
+                }
+            }
+            Step::Scan(from) => {
+                for table in Table::ALL {
+                    let found = store.scan(table, &[from], 3).unwrap();
+                    assert_eq!(found, twin.scan(table, &[from], 3).unwrap());
+                }
+            }
+            Step::Crash(early) => {
+                drop(store);
+                store = open(dir.path(), &shared);
+                check(&store, &model.fold(store.position()), 7);
+                twin = twin.crash();
+                check(&twin, &model.fold(twin.position()), 7);
+                replay(
+                    &model,
+                    store.position() - early.min(store.position()),
+                    |o, k, v| store.restore(o, k, v),
+                );
+                replay(&model, twin.position(), |o, k, v| twin.restore(o, k, v));
+                let end = model.changelog.len() as u64;
+                store.mark_restored(end).unwrap();
+                twin.mark_restored(end).unwrap();
+            }
+        }
+        check(&store, &model.state, 4);
+        check(&twin, &model.state, 100);
+    }
+}
+
+fn replay(
+    model: &Model,
+    from: u64,
+    mut restore: impl FnMut(u64, &[u8], Option<&[u8]>) -> Result<(), StoreError>,
+) {
+    for (offset, (key, value)) in model.changelog.iter().enumerate().skip(from as usize) {
+        restore(offset as u64, key, value.as_deref()).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A budget of 8 KiB makes the cache write out and evict all the time.
+    #[test]
+    fn a_small_store_agrees_with_the_model(steps in steps()) {
+        run(steps, 8 << 10);
+    }
+
+    #[test]
+    fn a_store_that_fits_its_cache_agrees_with_the_model(steps in steps()) {
+        run(steps, 64 << 20);
+    }
+}
+
+#[test]
+fn a_checkpoint_falls_due_by_time_only_when_there_is_something_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &Shared::new(64 << 20));
+    let mut model = Model::default();
+    let start = Instant::now();
+    let after = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(
+        store.checkpoint_if_due(after(0)).unwrap(),
+        Checkpoint::NotDue
+    );
+    assert_eq!(
+        store.checkpoint_if_due(after(20)).unwrap(),
+        Checkpoint::NotDue
+    );
+    let writes = BTreeMap::from([(Table::Profiles.full_key(b"a"), Some(vec![2]))]);
+    store.apply(model.commit(writes)).unwrap();
+    assert_eq!(
+        store.checkpoint_if_due(after(34)).unwrap(),
+        Checkpoint::NotDue
+    );
+    assert_eq!(store.position(), 0);
+    assert_eq!(
+        store.checkpoint_if_due(after(35)).unwrap(),
+        Checkpoint::Started
+    );
+    assert_eq!(store.position(), 1);
+}
+
+#[test]
+fn a_checkpoint_falls_due_by_the_bytes_of_changelog_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &Shared::new(1 << 30));
+    let mut model = Model::default();
+    let now = Instant::now();
+    let mut started = Vec::new();
+    for n in 0..70u32 {
+        // The same key each time: it is the changelog's length that counts.
+        let writes = BTreeMap::from([(Table::Days.full_key(b"day"), Some(vec![0; 1 << 20]))]);
+        store.apply(model.commit(writes)).unwrap();
+        if store.checkpoint_if_due(now).unwrap() == Checkpoint::Started {
+            started.push(n);
+        }
+        model
+            .changelog
+            .iter_mut()
+            .for_each(|(_, value)| *value = None);
+    }
+    assert_eq!(started, [63]);
+}
+
+#[test]
+fn a_store_is_refused_where_it_does_not_belong() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(64 << 20);
+    let store = open(dir.path(), &shared);
+    let again = TaskStore::open(dir.path(), TASK, b"incarnation", &shared, derive);
+    assert!(matches!(again, Err(StoreError::Locked(_))));
+    drop(store);
+    let other = TaskStore::open(dir.path(), 4, b"incarnation", &shared, derive);
+    assert!(matches!(
+        other,
+        Err(StoreError::Task {
+            found: 3,
+            expected: 4,
+            ..
+        })
+    ));
+    let other = TaskStore::open(dir.path(), TASK, b"another", &shared, derive);
+    assert!(matches!(other, Err(StoreError::Incarnation(_))));
+    assert_eq!(open(dir.path(), &shared).position(), 0);
+}
+
+#[test]
+fn work_that_does_not_fit_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path(), &Shared::new(64 << 20));
+    let foreign = Committed {
+        task: 9,
+        delta: Vec::new(),
+        changelog_end: 1,
+    };
+    assert!(matches!(
+        store.apply(foreign),
+        Err(StoreError::WrongTask {
+            found: 9,
+            expected: 3
+        })
+    ));
+    let timer = Table::Timers.full_key(b"t");
+    assert!(matches!(
+        store.restore(7, &timer, None),
+        Err(StoreError::UnknownTable(7))
+    ));
+    assert!(matches!(
+        store.restore(8, &[99], None),
+        Err(StoreError::UnknownTable(8))
+    ));
+    let key = Table::Meta.full_key(b"m");
+    store.restore(41, &key, Some(b"x")).unwrap();
+    let ahead = store.mark_restored(41);
+    assert!(matches!(
+        ahead,
+        Err(StoreError::Ahead {
+            position: 42,
+            end: 41,
+            ..
+        })
+    ));
+    store.mark_restored(50).unwrap();
+    assert_eq!(store.applied(), 50);
+}
+
+#[test]
+fn damaged_files_are_reported_as_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(64 << 20);
+    let mut store = open(dir.path(), &shared);
+    let writes = (0..200u8).map(|k| (Table::Profiles.full_key(&[k]), Some(vec![k; 500])));
+    store
+        .apply(Model::default().commit(writes.collect()))
+        .unwrap();
+    store.checkpoint().unwrap();
+    drop(store);
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "sst") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let opened = TaskStore::open(dir.path(), TASK, b"incarnation", &shared, derive);
+    assert!(
+        matches!(opened, Err(StoreError::Corrupt { .. })),
+        "{:?}",
+        opened.err()
+    );
+}
