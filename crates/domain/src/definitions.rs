@@ -32,6 +32,10 @@ pub struct Stage {
 }
 
 /// A way from stages to a stage. The first one that applies is taken.
+///
+/// Events are put in order after the fact, and no change tells that a stage has become none. So the
+/// initial ways of a model must, once one of them applies to a set of events, apply to every larger
+/// set (not necessarily the same one, and not necessarily to the same stage).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transition {
     /// The rule's name, for the reason.
@@ -326,10 +330,12 @@ fn activity() -> Model {
     const GONE: usize = 4;
     const REACTIVATED: usize = 5;
     let within_l = || Cond::Since(Moment::LastOrder, Span::OverduePercent(100));
-    let again = || all([Cond::AtLeast(Field::OrdersSinceStage, 1), within_l()]);
+    let again = |field| all([Cond::AtLeast(field, 1), within_l()]);
+    // Time alone leads to being at risk or gone, so an order of that very instant came after it.
+    let after_silence = || again(Field::OrdersFromStage);
     let lapsed = Cond::Ago(Moment::LastOrder, Span::OverduePercent(150));
     let at_risk = Cond::Ago(Moment::LastOrder, Span::OverduePercent(100));
-    let mut reactivated = way("ordered_again", &[GONE], REACTIVATED, again());
+    let mut reactivated = way("ordered_again", &[GONE], REACTIVATED, after_silence());
     reactivated.starts_cycle = true;
     Model {
         name: Text::new_static("activity"),
@@ -358,6 +364,17 @@ fn activity() -> Model {
                 Cond::AtLeast(Field::Orders, 1),
             )
             .or_initial(),
+            // His order was cancelled before it came: when it had come first, he would be one too.
+            way(
+                "order_taken_back",
+                &[],
+                PROSPECT,
+                all([
+                    Cond::AtMost(Field::Orders, 0),
+                    Cond::AtLeast(Field::OrdersPlaced, 1),
+                ]),
+            )
+            .or_initial(),
             reactivated,
             way(
                 "no_order_for_1.5_l",
@@ -377,7 +394,13 @@ fn activity() -> Model {
                 ACTIVE,
                 all([Cond::AtLeast(Field::Orders, 2), within_l()]),
             ),
-            way("ordered_again", &[AT_RISK, REACTIVATED], ACTIVE, again()),
+            way("ordered_again", &[AT_RISK], ACTIVE, after_silence()),
+            way(
+                "ordered_again",
+                &[REACTIVATED],
+                ACTIVE,
+                again(Field::OrdersSinceStage),
+            ),
             // An older order turned up late, or the rhythm turned out slower than thought.
             way("within_l_after_all", &[AT_RISK, GONE], ACTIVE, within_l()).reverting(),
         ],
@@ -396,8 +419,9 @@ fn preset_segments() -> Vec<Segment> {
         Cond::AtLeast(Field::CartItems, 1),
         Cond::Ago(Moment::CartChanged, Span::Fixed(HOUR_MS)),
         Cond::Since(Moment::CartChanged, Span::Fixed(30 * DAY_MS)),
-        // An order clears it, also when something was added again after it.
-        Cond::AtMost(Field::OrdersIn(30), 0),
+        // An order clears it, also when something was added again after it. Counted from the
+        // cart's change, or it would come back by time alone once the order is 30 days old.
+        Cond::AtMost(Field::OrdersAroundCart(30), 0),
     ]);
     let browses_only = all([
         Cond::AtMost(Field::OrdersPlaced, 0),

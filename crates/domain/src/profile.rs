@@ -61,7 +61,7 @@ pub struct View {
     pub book: OrderBook,
     /// Behaviour.
     pub behaviour: Behaviour,
-    /// One per model, in the definitions' order, once the model has a stage.
+    /// One per model that has given the owner a stage, in the order in which they did.
     pub stages: Vec<StageState>,
     /// Segments that the owner is in, sorted by tag.
     pub segments: Vec<Membership>,
@@ -109,7 +109,9 @@ impl View {
 
     /// Fires every timer due by `to`, each as of its due instant.
     pub fn advance(&mut self, to: TimeMs, definitions: &Definitions, out: &mut Vec<Change>) {
-        while self.next_timer <= to {
+        // Whoever never fires does not fire at the end of time either.
+        while self.next_timer <= to && self.next_timer != TimeMs::MAX {
+            let (before, told) = (self.value(definitions), out.len());
             self.clock = self.next_timer;
             let trigger = Trigger {
                 cause: Cause::Timer,
@@ -117,24 +119,31 @@ impl View {
                 is_order: false,
             };
             self.evaluate(&trigger, definitions, out);
+            self.tell_value(before, &trigger, told, definitions, out);
         }
     }
 
     /// Takes in an event that is not older than any before it.
     fn take(&mut self, event: &Event, definitions: &Definitions, out: &mut Vec<Change>) {
         self.advance(event.time, definitions, out);
+        let (before, told) = (self.value(definitions), out.len());
         self.clock = self.clock.max(event.time);
         self.take_book(event);
         self.behaviour.take(event, definitions.session_gap_ms);
-        self.evaluate(&Trigger::by(event, Cause::Event), definitions, out);
+        let trigger = Trigger::by(event, Cause::Event);
+        self.evaluate(&trigger, definitions, out);
+        self.tell_value(before, &trigger, told, definitions, out);
     }
 
     /// Takes in an event that is older than the settled state: order facts in full, behaviour in
     /// totals only.
     fn take_late(&mut self, event: &Event, definitions: &Definitions, out: &mut Vec<Change>) {
+        let (before, told) = (self.value(definitions), out.len());
         self.take_book(event);
         self.behaviour.take_late(event);
-        self.evaluate(&Trigger::by(event, Cause::Correction), definitions, out);
+        let trigger = Trigger::by(event, Cause::Correction);
+        self.evaluate(&trigger, definitions, out);
+        self.tell_value(before, &trigger, told, definitions, out);
     }
 
     fn take_book(&mut self, event: &Event) {
@@ -293,6 +302,37 @@ impl View {
             self.stats.orders,
             self.value_status(definitions),
         )
+    }
+
+    /// Adds a `clv.updates` change when the value differs from `before`, ahead of what was told
+    /// from `told` on: who reads a stage's change can look the value up already.
+    fn tell_value(
+        &self,
+        before: (Historic, u32, ValueStatus),
+        trigger: &Trigger<'_>,
+        told: usize,
+        definitions: &Definitions,
+        out: &mut Vec<Change>,
+    ) {
+        let after = self.value(definitions);
+        if after == before {
+            return;
+        }
+        let (historic, orders, value_status) = after;
+        let update = ClvUpdate {
+            historic,
+            formula: value::formula(&self.stats, definitions),
+            value_status,
+            orders,
+            delta: historic.net - before.0.net,
+            cause: trigger.cause,
+        };
+        let change = Change {
+            as_of: self.clock,
+            cause_event_id: trigger.event_id.cloned(),
+            what: What::Clv(update),
+        };
+        out.insert(told, change);
     }
 
     /// Final once a model says that the relation has ended (R04).
@@ -460,7 +500,9 @@ impl Profile {
 
     /// Takes in `event`. `frontier` is stream time less the grace: pending events up to it settle.
     /// An event is late when it is not newer than what has settled *for this profile*, so that
-    /// nobody's event is late because another customer's came early. Appends what changed to `out`.
+    /// nobody's event is late because another customer's came early. What is due by `frontier` fires
+    /// first, so that it does not matter how often [`Profile::advance`] is called in between.
+    /// Appends what changed to `out`.
     pub fn take(
         &mut self,
         event: &Event,
@@ -468,29 +510,22 @@ impl Profile {
         definitions: &Definitions,
         out: &mut Vec<Change>,
     ) -> Outcome {
-        self.settle(frontier, definitions);
-        let before = self.live.value(definitions);
-        let told = out.len();
+        self.advance(frontier, definitions, out);
         let settled_to = self.settled.as_ref().map_or(self.live.clock, |s| s.clock);
-        let (outcome, cause) = if event.time <= settled_to {
-            (self.take_late(event, definitions, out), Cause::Correction)
+        if event.time <= settled_to {
+            self.take_late(event, definitions, out)
         } else {
             self.take_in_place(event, definitions, out)
-        };
-        self.tell_value(before, cause, Some(&event.id), told, definitions, out);
-        outcome
+        }
     }
 
     /// Fires what is due by `frontier`. Appends what changed to `out`.
     pub fn advance(&mut self, frontier: TimeMs, definitions: &Definitions, out: &mut Vec<Change>) {
         self.settle(frontier, definitions);
-        let before = self.live.value(definitions);
-        let told = out.len();
         self.live.advance(frontier, definitions, out);
         if let Some(settled) = &mut self.settled {
             settled.advance(frontier, definitions, &mut Vec::new());
         }
-        self.tell_value(before, Cause::Timer, None, told, definitions, out);
     }
 
     /// When this profile wants to be woken; [`TimeMs::MAX`]: never. What is due while events are
@@ -512,10 +547,10 @@ impl Profile {
         event: &Event,
         definitions: &Definitions,
         out: &mut Vec<Change>,
-    ) -> (Outcome, Cause) {
+    ) -> Outcome {
         let key = (event.time, &event.id);
         let at = match self.pending.binary_search_by(|e| (e.time, &e.id).cmp(&key)) {
-            Ok(_) => return (Outcome::Deduplicated, Cause::Event),
+            Ok(_) => return Outcome::Deduplicated,
             Err(at) => at,
         };
         let in_order = at == self.pending.len() && self.live.clock <= event.time;
@@ -526,18 +561,13 @@ impl Profile {
         if in_order {
             self.live.take(event, definitions, out);
         } else {
-            self.refold(Some(&event.id), definitions, out);
+            self.refold(event, definitions, out);
         }
         if self.pending.len() > PENDING_CAPACITY {
             let to = self.pending[self.pending.len() / 2].time;
             self.settle(to, definitions);
         }
-        let cause = if in_order {
-            Cause::Event
-        } else {
-            Cause::Correction
-        };
-        (Outcome::Applied, cause)
+        Outcome::Applied
     }
 
     fn take_late(
@@ -553,20 +583,25 @@ impl Profile {
             None => self.live.take_late(event, definitions, out),
             Some(settled) => {
                 settled.take_late(event, definitions, &mut Vec::new());
-                self.refold(Some(&event.id), definitions, out);
+                self.refold(event, definitions, out);
             }
         }
         Outcome::Late
     }
 
     /// Makes `live` anew and tells what differs from what had been told.
-    fn refold(&mut self, cause: Option<&Text>, definitions: &Definitions, out: &mut Vec<Change>) {
+    fn refold(&mut self, cause: &Event, definitions: &Definitions, out: &mut Vec<Change>) {
         let Some(settled) = &self.settled else {
             return;
         };
         let anew = fold(settled, &self.pending, self.live.clock, definitions);
         let before = std::mem::replace(&mut self.live, anew);
-        corrections(&before, &self.live, cause, definitions, out);
+        let told = out.len();
+        corrections(&before, &self.live, &cause.id, definitions, out);
+        let trigger = Trigger::by(cause, Cause::Correction);
+        let before = before.value(definitions);
+        self.live
+            .tell_value(before, &trigger, told, definitions, out);
     }
 
     /// Moves what can no longer be overtaken from `pending` into `settled`.
@@ -586,40 +621,6 @@ impl Profile {
             settled.take(&event, definitions, &mut silent);
             silent.clear();
         }
-    }
-
-    /// Adds a `clv.updates` change when the value differs from `before`, and puts in what only the
-    /// profile knows.
-    fn tell_value(
-        &mut self,
-        before: (Historic, u32, ValueStatus),
-        cause: Cause,
-        event_id: Option<&Text>,
-        told: usize,
-        definitions: &Definitions,
-        out: &mut Vec<Change>,
-    ) {
-        let after = self.live.value(definitions);
-        if after == before {
-            return;
-        }
-        let (historic, orders, value_status) = after;
-        // The value comes first: who reads a stage's change can look the value up already.
-        out.insert(
-            told,
-            Change {
-                as_of: self.live.clock,
-                cause_event_id: event_id.cloned(),
-                what: What::Clv(ClvUpdate {
-                    historic,
-                    formula: value::formula(&self.live.stats, definitions),
-                    value_status,
-                    orders,
-                    delta: historic.net - before.0.net,
-                    cause,
-                }),
-            },
-        );
     }
 
     /// Numbers a change: the sequence number that it goes out with. To be called once per change,
@@ -675,7 +676,7 @@ fn fold(settled: &View, pending: &[Event], reached: TimeMs, definitions: &Defini
 fn corrections(
     before: &View,
     after: &View,
-    event_id: Option<&Text>,
+    event_id: &Text,
     definitions: &Definitions,
     out: &mut Vec<Change>,
 ) {
@@ -688,7 +689,7 @@ fn corrections(
     let mut push = |what| {
         out.push(Change {
             as_of: after.clock,
-            cause_event_id: event_id.cloned(),
+            cause_event_id: Some(event_id.clone()),
             what,
         });
     };

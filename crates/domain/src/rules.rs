@@ -28,6 +28,11 @@ pub enum Field {
     OrdersPlaced,
     /// Orders placed after the present stage was entered.
     OrdersSinceStage,
+    /// Orders placed after the present stage was entered or at that very instant: for stages that
+    /// time alone leads to, so that no order of that instant can have led there.
+    OrdersFromStage,
+    /// Orders in the so many days before the last change of a cart that is not empty, or after it.
+    OrdersAroundCart(u32),
     /// Whether an order was delivered: 1 or 0.
     Delivered,
     /// Days from first to last order.
@@ -152,7 +157,12 @@ impl Facts<'_> {
             Field::FullyRefunded => i64::from(stats.is_fully_refunded()),
             Field::FullPriceOrders => i64::from(stats.full_price_orders),
             Field::OrdersPlaced => i64::from(stats.orders) + i64::from(stats.cancelled_orders),
-            Field::OrdersSinceStage => self.orders_since_stage(),
+            Field::OrdersSinceStage => self.orders_after(self.stage_since),
+            Field::OrdersFromStage => self.orders_after(self.stage_since.map(|s| s.minus(1))),
+            Field::OrdersAroundCart(days) => {
+                let changed = self.behaviour.cart_changed_at;
+                self.orders_after(changed.map(|at| at.minus(i64::from(days) * DAY_MS)))
+            }
             Field::Delivered => i64::from(stats.any_delivered),
             Field::OrderSpanDays => match (stats.first, stats.last) {
                 (Some(first), Some(last)) => last.since(first) / DAY_MS,
@@ -180,12 +190,12 @@ impl Facts<'_> {
         Some(value)
     }
 
-    fn orders_since_stage(&self) -> i64 {
-        let Some(since) = self.stage_since else {
+    fn orders_after(&self, instant: Option<TimeMs>) -> i64 {
+        let Some(instant) = instant else {
             return 0;
         };
         let placed = |e: &&crate::orders::Entry| {
-            e.cancelled_at.is_none() && e.placed_at().is_some_and(|at| at > since)
+            e.cancelled_at.is_none() && e.placed_at().is_some_and(|at| at > instant)
         };
         self.book.orders.iter().filter(placed).count() as i64
     }
@@ -387,6 +397,8 @@ impl Field {
             Field::FullPriceOrders => ("full_price_orders", None),
             Field::OrdersPlaced => ("orders_placed", None),
             Field::OrdersSinceStage => ("orders_since_stage", None),
+            Field::OrdersFromStage => ("orders_from_stage", None),
+            Field::OrdersAroundCart(days) => ("orders_around_cart", Some(days)),
             Field::Delivered => ("delivered", None),
             Field::OrderSpanDays => ("order_span_days", None),
             Field::RegularOrders => ("regular_orders", None),
