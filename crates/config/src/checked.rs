@@ -100,7 +100,7 @@ fn read_currency(reader: &mut Reader<'_>) -> Currency {
         }
     });
     let iso = iso_currency::Currency::from_code(&code);
-    let iso_decimals = iso.and_then(iso_currency::Currency::exponent).unwrap_or(2);
+    let iso_decimals = iso.and_then(iso_currency::Currency::exponent).unwrap_or(0);
     let Or(decimals, _) = section.checked(
         "decimals",
         Or::<u32, Iso>::word(),

@@ -294,6 +294,8 @@ fn what_is_shown_reads_back_the_same() {
         shown.contains("code = \"EUR\"  # --set currency.code=EUR\n"),
         "{shown}"
     );
+    assert!(loaded.is_set("", "workers") && loaded.is_set("currency", "code"));
+    assert!(!loaded.is_set("", "partitions") && !loaded.is_set("currency", "decimals"));
     let again = parse("shown.toml", &shown, &[]).unwrap();
     assert_eq!(again.config, loaded.config);
 }
