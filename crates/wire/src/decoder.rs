@@ -49,7 +49,7 @@ impl Decoder {
     /// # Errors
     /// The first fault found.
     pub fn decode(
-        &mut self,
+        &self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         record_time: TimeMs,

@@ -5,15 +5,15 @@
 //! without bound or allocates more than a small multiple of its own size; what cannot become a valid
 //! event becomes a [`Rejection`], which is data for the dead-letter topic and not an error.
 
+pub mod bin;
 pub mod decoder;
 pub mod encoder;
-pub mod bin;
 pub mod input;
 pub mod mapping;
+pub mod meta;
 pub mod output;
 pub mod partition;
 pub mod rejection;
-pub mod meta;
 pub mod routed;
 pub mod rules;
 pub mod schema_set;
