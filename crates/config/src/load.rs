@@ -80,16 +80,6 @@ fn as_document(text: &str) -> String {
 }
 
 impl Loaded {
-    /// Whether the file or an override sets the key, rather than leaving it at its default. The
-    /// section of the keys at the top of the file is `""`.
-    #[must_use]
-    pub fn is_set(&self, section: &str, key: &str) -> bool {
-        self.notes
-            .entries
-            .iter()
-            .any(|e| e.section == section && e.key == key && e.set_at.is_some())
-    }
-
     /// Whether `key` of `section` (empty: the top level) was set, rather than left to its default.
     #[must_use]
     pub fn is_set(&self, section: &str, key: &str) -> bool {
