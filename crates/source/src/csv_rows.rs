@@ -13,6 +13,9 @@ use wire::{Rejection, RejectionClass};
 
 use crate::lines::{Line, Lines, MAX_ROW_BYTES, without_end};
 
+/// Most lines that one row may go over: a bound on what a stray quote makes us look at.
+const MAX_ROW_LINES: usize = 10_000;
+
 /// A row: where it begins, its bytes as they stand, and its values or what is wrong with it.
 pub(crate) struct CsvRow {
     pub(crate) line: u64,
@@ -59,6 +62,7 @@ impl CsvParser {
         if let Some(length) = first.too_long {
             return Ok(Some(rejected(first, too_long(length))));
         }
+        let mut size = first.bytes.len();
         let mut taken = vec![first];
         let mut quotes = Quotes::new(self.delimiter, self.quote);
         let verdict = loop {
@@ -67,15 +71,22 @@ impl CsvParser {
                 Verdict::Open => {}
                 verdict => break verdict,
             }
-            let size: usize = taken.iter().map(|line| line.bytes.len()).sum();
-            match lines.next()? {
-                Some(line)
-                    if line.too_long.is_none() && size + line.bytes.len() <= MAX_ROW_BYTES =>
+            match lines.next() {
+                Ok(Some(line))
+                    if line.too_long.is_none()
+                        && taken.len() < MAX_ROW_LINES
+                        && size + line.bytes.len() <= MAX_ROW_BYTES =>
                 {
+                    size += line.bytes.len();
                     taken.push(line);
                 }
-                other => {
+                Ok(other) => {
                     lines.give_back(other.into_iter().collect());
+                    break Verdict::Open;
+                }
+                // The lines that were taken may be good rows: they come first.
+                Err(error) => {
+                    lines.fail_later(error);
                     break Verdict::Open;
                 }
             }

@@ -31,6 +31,7 @@ pub(crate) struct Lines<R> {
     reader: R,
     next_number: u64,
     given_back: VecDeque<Line>,
+    failed: Option<io::Error>,
 }
 
 impl<R: BufRead> Lines<R> {
@@ -39,6 +40,7 @@ impl<R: BufRead> Lines<R> {
             reader,
             next_number: 1,
             given_back: VecDeque::new(),
+            failed: None,
         }
     }
 
@@ -49,6 +51,11 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
+    /// Answers `error` once every line that was given back has been read again.
+    pub(crate) fn fail_later(&mut self, error: io::Error) {
+        self.failed = Some(error);
+    }
+
     /// The next line; `None` at the end.
     ///
     /// # Errors
@@ -56,6 +63,9 @@ impl<R: BufRead> Lines<R> {
     pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         if let Some(line) = self.given_back.pop_front() {
             return Ok(Some(line));
+        }
+        if let Some(error) = self.failed.take() {
+            return Err(error);
         }
         let mut bytes = Vec::new();
         // One byte more than a row with its line's end may have.

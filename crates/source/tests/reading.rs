@@ -1,5 +1,12 @@
 //! What becomes of bad rows, odd files and files that end too early.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and says what it skips, in its helpers too"
+)]
+
 use std::io::{Cursor, Write};
 
 use domain::time::TimeMs;
@@ -181,6 +188,22 @@ fn a_truncated_file_is_an_error_after_its_good_rows() {
             "{error}"
         );
     }
+}
+
+#[test]
+fn an_open_quote_before_a_truncated_end_costs_no_good_row() {
+    let mut plain = b"at,who,order,total\na,\"b,c,d\n".to_vec();
+    for n in 0..5_000_u64 {
+        let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        plain.extend(format!("1,{scattered},{n},1\n").bytes());
+    }
+    let packed = gzip(&plain);
+    let found = rows(CSV, &packed[..packed.len() / 2]);
+    let (last, good) = found.split_last().unwrap();
+    assert!(last.contains("truncated"), "{last}");
+    assert_eq!(good[0], "1@2 malformed_row");
+    assert!(good.len() > 1_000, "{}", good.len());
+    assert!(good[1..].iter().all(|row| row.ends_with("|1")));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Item, Problems, nearest, unknown};
+use super::document::{Item, Problems, kind_of, nearest, unknown};
 use super::expr::{Literal, decimal, plain_text, reject};
 use super::number::{Decimal, Notation};
 use super::read_expr::literal;
@@ -142,9 +142,9 @@ pub(super) fn read(
     problems: &mut Problems<'_>,
 ) -> Option<Condition> {
     let DeValue::Table(table) = item.get_ref() else {
-        let kind = item.get_ref().type_str();
+        let kind = kind_of(item.get_ref());
         let message = format!(
-            "a condition is a table such as `{{ Status = \"paid\", Total = {{ gt = 0 }} }}`, not a {kind}"
+            "a condition is a table such as `{{ Status = \"paid\", Total = {{ gt = 0 }} }}`, not {kind}"
         );
         problems.add(&item.span(), message);
         return None;

@@ -134,8 +134,8 @@ impl<'a, 't> Table<'a, 't> {
         match item.get_ref() {
             DeValue::Table(table) => Some(Table::new(table, item.span())),
             other => {
-                let kind = other.type_str();
-                problems.add(&item.span(), format!("{what} is a table, not a {kind}"));
+                let kind = kind_of(other);
+                problems.add(&item.span(), format!("{what} is a table, not {kind}"));
                 None
             }
         }
@@ -163,8 +163,8 @@ impl<'a, 't> Table<'a, 't> {
         match item.get_ref().as_str() {
             Some(text) => Some((text, item.span())),
             None => {
-                let kind = item.get_ref().type_str();
-                problems.add(&item.span(), format!("`{key}` is a text, not a {kind}"));
+                let kind = kind_of(item.get_ref());
+                problems.add(&item.span(), format!("`{key}` is a text, not {kind}"));
                 None
             }
         }
@@ -181,10 +181,10 @@ impl<'a, 't> Table<'a, 't> {
             return default;
         };
         item.get_ref().as_bool().unwrap_or_else(|| {
-            let kind = item.get_ref().type_str();
+            let kind = kind_of(item.get_ref());
             problems.add(
                 &item.span(),
-                format!("`{key}` is true or false, not a {kind}"),
+                format!("`{key}` is true or false, not {kind}"),
             );
             default
         })
@@ -258,6 +258,18 @@ impl<'a, 't> Table<'a, 't> {
                 problems.add(&key.span(), unknown(&format!("key of {what}"), name, known));
             }
         }
+    }
+}
+
+/// What `value` is, in the words of a reader.
+pub(super) fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

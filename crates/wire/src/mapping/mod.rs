@@ -14,6 +14,7 @@ mod expr;
 mod fields;
 mod number;
 mod read;
+mod read_event;
 mod read_expr;
 mod row;
 mod rule;
@@ -23,6 +24,7 @@ mod time;
 
 use domain::event::Event;
 use domain::money::Currency;
+use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 pub use self::document::MappingProblem;
@@ -187,6 +189,7 @@ impl Mapping {
             currency: contents.currency.as_ref().map(Currency::as_str),
         };
         let mut outcomes: Outcomes<'_> = Vec::new();
+        let mut ids = FxHashSet::default();
         for rule in &contents.rules {
             if operation.is_some_and(|op| !rule.operations.contains(&op)) {
                 continue;
@@ -195,7 +198,9 @@ impl Mapping {
                 let outcome = made.and_then(|(item, json)| {
                     let json = self.with_event_id(json, rule.number, item, context);
                     let event = event_from_json(&json, limits, context.record_time)?;
-                    check_distinct(&outcomes, &event)?;
+                    if !ids.insert(event.id.clone()) {
+                        return Err(repeated_id());
+                    }
                     Ok(MappedEvent {
                         topic: &rule.topic,
                         rule: rule.number,
@@ -241,17 +246,13 @@ impl Mapping {
     }
 }
 
-/// Two events of one row with one id: the second would be dropped as a repetition of the first.
-fn check_distinct(earlier: &Outcomes<'_>, event: &Event) -> Result<(), Rejection> {
-    let mut others = earlier.iter().flatten();
-    if others.any(|other| other.event.id == event.id) {
-        return Err(Rejection::new(
-            RejectionClass::MappingFailed,
-            "event_id is that of another event of the same row: make it distinct per [[event]] \
-             and element, or leave it out",
-        ));
-    }
-    Ok(())
+/// The second of two events of one row with one id would be dropped as a repetition of the first.
+fn repeated_id() -> Rejection {
+    Rejection::new(
+        RejectionClass::MappingFailed,
+        "event_id is that of another event of the same row: make it distinct per [[event]] and \
+         element, or leave it out",
+    )
 }
 
 /// FNV-1a with 128 bits: tells texts apart, and needs no secret.

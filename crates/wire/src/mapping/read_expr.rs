@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::de::{DeTable, DeValue};
 
-use super::document::{Item, Problems, Table, nearest, unknown};
+use super::document::{Item, Problems, Table, kind_of, nearest, unknown};
 use super::expr::{Expr, Literal};
 use super::template::{Part, Surroundings, parse_template};
 use super::time::{Ambiguous, TimeFormat, TimeReader, database, zone};
@@ -59,8 +59,8 @@ pub(super) fn read(item: &Item<'_>, place: Place<'_>, problems: &mut Problems<'_
             None => {
                 let message = format!(
                     "a field is a text with `{{paths}}`, a number, true, false, or an operator \
-                     such as `{{ product = [...] }}`, not a {}",
-                    other.type_str()
+                     such as `{{ product = [...] }}`, not {}",
+                    kind_of(other)
                 );
                 problems.add(&item.span(), message);
                 None
