@@ -12,5 +12,6 @@ pub mod money;
 pub mod orders;
 pub mod profile;
 pub mod rules;
+pub mod sums;
 pub mod time;
 pub mod value;

@@ -456,10 +456,22 @@ impl OrderBook {
     /// Orders and refunds as they stand at `as_of`: facts of later instants do not count.
     #[must_use]
     pub fn stats(&self, as_of: TimeMs) -> OrderStats {
+        let within = |entry: &Entry| entry.within(TimeMs::MIN, as_of);
+        let (orders, refunds) = (self.orders.iter(), self.refunds.iter());
+        self.stats_over(as_of, orders.map(within), refunds.map(within))
+    }
+
+    /// The same, where what each order and refund comes to by `as_of` is known already.
+    pub(crate) fn stats_over(
+        &self,
+        as_of: TimeMs,
+        orders: impl Iterator<Item = Option<Sums>>,
+        refunds: impl Iterator<Item = Option<Sums>>,
+    ) -> OrderStats {
         let mut stats = OrderStats::default();
         let mut spans: Vec<(TimeMs, TimeMs)> = Vec::with_capacity(self.orders.len());
-        for order in &self.orders {
-            let Some(sums) = order.within(TimeMs::MIN, as_of) else {
+        for (order, sums) in self.orders.iter().zip(orders) {
+            let Some(sums) = sums else {
                 continue;
             };
             stats.gross += sums.amount;
@@ -483,23 +495,17 @@ impl OrderBook {
             }
             spans.push((sums.first, sums.last));
         }
-        self.add_refunds(&mut stats, as_of);
+        for sums in refunds.flatten() {
+            stats.refunds += sums.amount;
+            stats.units_returned += sums.units;
+            stats.lines = stats.lines.saturating_add(sums.lines);
+            stats.refund_count += 1;
+        }
         spans.sort_unstable();
         stats.first = spans.first().map(|s| s.0);
         stats.last = spans.iter().map(|s| s.1).max();
         stats.longest_interval_ms = spans.windows(2).map(|w| w[1].0.since(w[0].0)).max();
         stats
-    }
-
-    fn add_refunds(&self, stats: &mut OrderStats, as_of: TimeMs) {
-        for refund in &self.refunds {
-            if let Some(sums) = refund.within(TimeMs::MIN, as_of) {
-                stats.refunds += sums.amount;
-                stats.units_returned += sums.units;
-                stats.lines = stats.lines.saturating_add(sums.lines);
-                stats.refund_count += 1;
-            }
-        }
     }
 
     /// The window of `days` × 24 h that ends at `as_of`, exact to the millisecond:

@@ -12,6 +12,15 @@
 //!   are one.
 //! - What was published is what `live` says: changes are exactly the differences of `live`.
 //! - Order facts count at any lateness; behaviour later than the grace counts in totals only.
+//! - Within the grace, and up to [`PENDING_CAPACITY`] events, the order of arrival and duplicates do
+//!   not matter: once time has passed the last event, the whole live view is that of arrival in
+//!   order. What was told on the way differs (corrections), what it adds up to does not.
+//! - When, and how often, time is advanced up to the frontier of the next event does not matter, for
+//!   the view as for what is told.
+//!
+//! What differs with the order of arrival beyond the grace: stages and segments count from the
+//! instant at which the late fact was learnt of, and a late order fact that is known already
+//! (another event of the same order) counts nowhere, while one in time counts among the events.
 
 use crate::behaviour::Behaviour;
 use crate::change::{
@@ -22,6 +31,7 @@ use crate::definitions::{Definitions, Model, Tag, Transition};
 use crate::event::{Event, Text};
 use crate::orders::{OrderBook, OrderStats, Taken};
 use crate::rules::{Facts, Verdict};
+use crate::sums::BookSums;
 use crate::time::TimeMs;
 use crate::value;
 
@@ -69,7 +79,9 @@ pub struct View {
     pub clock: TimeMs,
     /// When time alone might change something; [`TimeMs::MAX`]: never.
     pub next_timer: TimeMs,
-    /// Statistics of `book`, kept because every evaluation asks for them.
+    /// What the orders in `book` come to, and their statistics: kept because every evaluation asks
+    /// for them.
+    sums: BookSums,
     stats: OrderStats,
 }
 
@@ -82,6 +94,7 @@ impl Default for View {
             segments: Vec::new(),
             clock: TimeMs::MIN,
             next_timer: TimeMs::MAX,
+            sums: BookSums::default(),
             stats: OrderStats::default(),
         }
     }
@@ -104,7 +117,8 @@ impl View {
 
     /// To be called once the public fields were set from state bytes.
     pub fn restore_derived(&mut self) {
-        self.stats = self.book.stats(TimeMs::MAX);
+        self.sums = BookSums::of(&self.book);
+        self.stats = self.sums.stats(&self.book);
     }
 
     /// Fires every timer due by `to`, each as of its due instant.
@@ -148,7 +162,8 @@ impl View {
 
     fn take_book(&mut self, event: &Event) {
         if self.book.take(event) == Taken::New {
-            self.stats = self.book.stats(TimeMs::MAX);
+            self.sums.follow(&self.book, event);
+            self.stats = self.sums.stats(&self.book);
         }
     }
 
@@ -168,6 +183,7 @@ impl View {
     fn facts<'a>(&'a self, stage: Option<&StageState>, definitions: &Definitions) -> Facts<'a> {
         Facts {
             book: &self.book,
+            sums: &self.sums,
             stats: &self.stats,
             behaviour: &self.behaviour,
             as_of: self.clock,
@@ -595,6 +611,19 @@ impl Profile {
             return;
         };
         let anew = fold(settled, &self.pending, self.live.clock, definitions);
+        if self.live.clock <= cause.time {
+            // Of one instant with the latest, and only its id comes earlier (the lines of an
+            // invoice): where that makes no difference, nothing is corrected.
+            let (mut appended, mut told) = (self.live.clone(), Vec::new());
+            appended.take(cause, definitions, &mut told);
+            let mut differences = Vec::new();
+            corrections(&appended, &anew, &cause.id, definitions, &mut differences);
+            if differences.is_empty() && appended.value(definitions) == anew.value(definitions) {
+                self.live = anew;
+                out.append(&mut told);
+                return;
+            }
+        }
         let before = std::mem::replace(&mut self.live, anew);
         let told = out.len();
         corrections(&before, &self.live, &cause.id, definitions, out);

@@ -13,6 +13,7 @@ use crate::behaviour::{Behaviour, leaves_window};
 use crate::change::Evidence;
 use crate::event::Text;
 use crate::orders::{OrderBook, OrderStats};
+use crate::sums::BookSums;
 use crate::time::{DAY_MS, TimeMs};
 
 /// A number that a profile has at an instant.
@@ -108,6 +109,8 @@ pub enum Cond {
 pub struct Facts<'a> {
     /// Orders and refunds.
     pub book: &'a OrderBook,
+    /// What the orders come to.
+    pub sums: &'a BookSums,
     /// Their statistics, every known fact included.
     pub stats: &'a OrderStats,
     /// Behaviour.
@@ -194,21 +197,25 @@ impl Facts<'_> {
         let Some(instant) = instant else {
             return 0;
         };
-        let placed = |e: &&crate::orders::Entry| {
-            e.cancelled_at.is_none() && e.placed_at().is_some_and(|at| at > instant)
-        };
-        self.book.orders.iter().filter(placed).count() as i64
+        let kept = self.sums.orders(self.book);
+        kept.filter(|(order, sums)| order.cancelled_at.is_none() && sums.first > instant)
+            .count() as i64
     }
 
     /// When each order now in the window leaves it.
     fn order_exits(&self, days: u32) -> impl Iterator<Item = (TimeMs, i64)> + '_ {
         let window = i64::from(days) * DAY_MS;
-        self.book
-            .orders
-            .iter()
-            .filter(|o| o.cancelled_at.is_none())
-            .filter_map(move |o| o.within(self.as_of.minus(window), self.as_of))
-            .map(move |sums| (sums.last.plus(window), 1))
+        let after = self.as_of.minus(window);
+        self.sums
+            .orders(self.book)
+            .filter(move |(order, sums)| order.cancelled_at.is_none() && sums.last > after)
+            .filter_map(move |(order, sums)| {
+                if sums.last <= self.as_of {
+                    return Some(sums.last);
+                }
+                order.within(after, self.as_of).map(|s| s.last)
+            })
+            .map(move |last| (last.plus(window), 1))
     }
 
     fn signal_exits(&self, days: u32, referrals: bool) -> impl Iterator<Item = (TimeMs, i64)> + '_ {

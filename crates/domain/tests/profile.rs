@@ -6,7 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::change::{Action, Cause, What};
-use domain::definitions::tag;
+use domain::definitions::{Segment, tag};
 use domain::event::{Body, Event};
 use domain::money::{Minor, Units};
 use domain::profile::{Outcome, PENDING_CAPACITY, Profile, View};
@@ -192,22 +192,23 @@ fn truth(run: &Run) -> Reader {
     };
     for state in &view.stages {
         let model = definitions.models.iter().find(|m| m.tag == state.model);
-        let model = model.expect("a model of the definitions");
-        let stage = model.stages.iter().find(|s| s.tag == state.stage);
-        let stage = stage.expect("a stage of the model").name.to_string();
-        reader
-            .stages
-            .insert(model.name.to_string(), (stage, state.cycle));
+        let stages = model.iter().flat_map(|m| &m.stages);
+        let named: Vec<String> = stages
+            .filter(|s| s.tag == state.stage)
+            .map(|s| s.name.to_string())
+            .collect();
+        assert_eq!(named.len(), 1, "a stage of the definitions");
+        for (model, stage) in model.iter().zip(named) {
+            let at = (stage, state.cycle);
+            reader.stages.insert(model.name.to_string(), at);
+        }
     }
     for member in &view.segments {
-        let segment = definitions
-            .segments
-            .iter()
-            .find(|s| tag(&s.name) == member.segment);
-        reader
-            .segments
-            .insert(segment.expect("a segment").name.to_string());
+        let named = |s: &&Segment| tag(&s.name) == member.segment;
+        let segments = definitions.segments.iter().filter(named);
+        reader.segments.extend(segments.map(|s| s.name.to_string()));
     }
+    assert_eq!(reader.segments.len(), view.segments.len());
     reader
 }
 
@@ -220,6 +221,9 @@ fn check_fold(run: &Run) {
         ..
     } = &run.profile;
     assert_eq!(settled.is_none(), pending.is_empty());
+    let mut derived = live.clone();
+    derived.restore_derived();
+    assert_eq!(&derived, live);
     let Some(settled) = settled else { return };
     let again = Profile::restored(
         View::clone(settled),
@@ -369,6 +373,20 @@ proptest! {
         prop_assert_eq!((stats.orders, stats.lines, stats.gross), (1, 700, Minor(70_000)));
         prop_assert_eq!(stats.units_sold, Units(700_000));
     }
+}
+
+#[test]
+fn lines_of_one_instant_correct_nothing_whatever_their_ids() {
+    let mut run = Run::new(preset());
+    for id in ["9", "10", "11", "8"] {
+        let body = order_lines("a", true, vec![line(id, "x", 1000, 100)]);
+        run.take(&event(id, t(0), body), t(-1));
+    }
+    assert!(run.told.iter().all(|(_, c)| c.cause() == Cause::Event));
+    let deltas: Vec<i64> = run.values().iter().map(|(_, v)| v.delta.0).collect();
+    assert_eq!(deltas, [100; 4]);
+    assert_eq!(run.transitions("lifecycle6").len(), 1);
+    check_fold(&run);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use domain::behaviour::Behaviour;
 use domain::event::Event;
 use domain::orders::OrderBook;
 use domain::rules::{Cond, Facts, Field, Moment, Span, Verdict, overdue_after_ms};
+use domain::sums::BookSums;
 use domain::time::{DAY_MS, HOUR_MS, MINUTE_MS, TimeMs};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,6 +38,7 @@ impl Known {
         let stats = self.book.stats(TimeMs::MAX);
         cond.eval(&Facts {
             book: &self.book,
+            sums: &BookSums::of(&self.book),
             stats: &stats,
             behaviour: &self.behaviour,
             as_of,
@@ -302,6 +304,7 @@ proptest! {
         let stats = known.book.stats(TimeMs::MAX);
         let facts = Facts {
             book: &known.book,
+            sums: &BookSums::of(&known.book),
             stats: &stats,
             behaviour: &known.behaviour,
             as_of: known.last,
