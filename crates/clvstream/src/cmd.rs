@@ -1,0 +1,12 @@
+//! The commands, one module each: what can be typed for it, and what it does.
+
+pub mod config;
+pub mod demo;
+pub mod export;
+pub mod mapping;
+pub mod profile;
+pub mod replay;
+pub mod run;
+pub mod simulate;
+pub mod tail;
+pub mod topics;

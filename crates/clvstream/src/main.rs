@@ -1,0 +1,67 @@
+//! The binary: parse, load the configuration, start logging, do the one thing asked for.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use clap::Parser;
+use clvstream::cli::{Cli, Command};
+use clvstream::cmd::config::ConfigCommand;
+use clvstream::cmd::mapping::MappingCommand;
+use clvstream::error::CliError;
+use clvstream::{cmd, logging};
+use config::Config;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let colour = logging::use_colour(cli.global.color, io::stderr().is_terminal());
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let done = run(&cli, &mut out).and_then(|()| Ok(out.flush()?));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.output_closed => ExitCode::SUCCESS,
+        Err(error) => {
+            // Results that were found before the failure come first.
+            let _ = out.flush();
+            let _ = tell(&error, colour);
+            error.exit.into()
+        }
+    }
+}
+
+/// One line per command. `config` alone does without a usable configuration.
+fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
+    let global = &cli.global;
+    let configured = || configured(cli);
+    match &cli.command {
+        Command::Mapping(MappingCommand::Check(args)) => {
+            cmd::mapping::check(args, &configured()?, out)
+        }
+        Command::Config(ConfigCommand::Check(args)) => cmd::config::check(args, global, out),
+        Command::Config(ConfigCommand::Show(args)) => cmd::config::show(args, global, out),
+    }
+}
+
+/// The configuration in force, with logging as it says.
+fn configured(cli: &Cli) -> Result<Config, CliError> {
+    let config = cli.global.load()?.config;
+    logging::init(&config.logging, &cli.global, cli.command.is_service())
+        .map_err(CliError::failure)?;
+    Ok(config)
+}
+
+fn tell(error: &CliError, colour: bool) -> io::Result<()> {
+    let (red, blue) = match colour {
+        true => (
+            AnsiColor::Red.on_default().bold(),
+            AnsiColor::Cyan.on_default().bold(),
+        ),
+        false => (Style::new(), Style::new()),
+    };
+    let mut err = io::stderr().lock();
+    writeln!(err, "{red}error:{red:#} {}", error.message)?;
+    if let Some(hint) = &error.hint {
+        writeln!(err, "{blue}hint:{blue:#} {hint}")?;
+    }
+    Ok(())
+}
