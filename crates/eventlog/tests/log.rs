@@ -4,11 +4,12 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{NOW, dump, now, open, place, record};
 use engine::port::{CommitError, OutRecord, Staged, WorkerLog};
-use eventlog::{Cleanup, EventLogError};
+use eventlog::{Cleanup, EmbeddedLog, EventLogError};
 
 fn staged(task: u32, records: Vec<OutRecord>, position: (&str, u32, u64)) -> Staged {
     Staged {
@@ -178,7 +179,7 @@ fn a_second_opening_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _log = open(dir.path());
     let shared = store::Shared::new(64 << 20);
-    let again = eventlog::EmbeddedLog::open(dir.path(), eventlog::Options::default(), &shared);
+    let again = EmbeddedLog::open(dir.path(), eventlog::Options::default(), &shared);
     assert!(matches!(again, Err(EventLogError::Locked(_))));
 }
 
@@ -193,8 +194,10 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
         .map(|k| record("in", 0, k, Some("v")))
         .to_vec();
     log.append(&inputs, NOW, &[]).unwrap();
-    let start =
-        |log| eventlog::EmbeddedLog::worker(log, vec![(0, vec![place("in", 0)])], "changelog", now);
+    let start = |log: &Arc<EmbeddedLog>| {
+        let inputs = vec![(0, vec![place("in", 0)])];
+        log.worker(inputs, "changelog", now)
+    };
     let mut worker = start(&log).unwrap();
     assert_eq!(worker.read(&place("in", 0), 2).unwrap().len(), 2);
     let work = vec![
