@@ -353,7 +353,8 @@ impl Task {
             Outcome::Late => self.book.counts.late += 1,
             Outcome::Deduplicated => self.book.counts.deduplicated += 1,
         }
-        if outcome != Outcome::Deduplicated {
+        // A duplicate changes nothing, but what was due before it has fired.
+        if outcome != Outcome::Deduplicated || !changes.is_empty() {
             if matches!(owner, Owner::Guest(_)) {
                 changes.clear();
             }
