@@ -298,32 +298,29 @@ impl EmbeddedLog {
             return Err(self.error(error));
         }
         drop(writer);
-        if self.options.sync {
-            if let Err(error) = self.db.flush_wal(true) {
-                *lock(&self.writer) = Some(error.to_string());
-                return Err(self.error(error));
-            }
+        if self.options.sync
+            && let Err(error) = self.db.flush_wal(true)
+        {
+            *lock(&self.writer) = Some(error.to_string());
+            return Err(self.error(error));
         }
         if !ends.is_empty() {
-            for (slot, partition, end) in ends {
-                prepared.topics[slot].partitions[partition as usize].publish(end);
+            for new in ends {
+                let topic = &prepared.topics[new.topic];
+                topic.partitions[new.partition as usize].publish(new.end);
             }
             self.wake();
         }
         Ok(())
     }
 
-    /// Assigns offsets. Answers the batch, and the new end of every partition in it (as topic's
-    /// slot, partition, end; the last one counts). To be called with the writer held, and the
-    /// batch to be written before it is released.
-    fn batch(
-        &self,
-        prepared: &Prepared,
-    ) -> Result<(WriteBatch, Vec<(usize, u32, u64)>), EventLogError> {
+    /// Assigns offsets. Answers the batch and the partitions' new ends. To be called with the
+    /// writer held, and the batch to be written before it is released.
+    fn batch(&self, prepared: &Prepared) -> Result<(WriteBatch, Vec<NewEnd>), EventLogError> {
         let records = self.records()?;
         let size = prepared.bytes.len() + prepared.entries.len() * 24 + 1024;
         let mut batch = WriteBatch::with_capacity_bytes(size);
-        let mut ends: Vec<(usize, u32, u64)> = Vec::new();
+        let mut ends: Vec<NewEnd> = Vec::new();
         let mut from = 0;
         for entry in &prepared.entries {
             let topic = &prepared.topics[entry.topic];
@@ -339,11 +336,16 @@ impl EmbeddedLog {
             }
             tail.next += 1;
             tail.bytes += bytes.len() as u64;
+            let new = NewEnd {
+                topic: entry.topic,
+                partition: entry.partition,
+                end: tail.next,
+            };
             match ends.last_mut() {
-                Some(last) if (last.0, last.1) == (entry.topic, entry.partition) => {
-                    last.2 = tail.next;
+                Some(last) if (last.topic, last.partition) == (new.topic, new.partition) => {
+                    *last = new;
                 }
-                _ => ends.push((entry.topic, entry.partition, tail.next)),
+                _ => ends.push(new),
             }
         }
         for (key, value) in &prepared.meta {
@@ -486,6 +488,14 @@ pub(crate) struct Prepared {
     entries: Vec<PreparedRecord>,
     /// Keys and values for the default column family.
     pub(crate) meta: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A partition's end once a batch is written; of several for one partition the highest counts.
+struct NewEnd {
+    /// Which of the batch's topics.
+    topic: usize,
+    partition: u32,
+    end: u64,
 }
 
 struct PreparedRecord {

@@ -2,6 +2,7 @@
 //! places as a power cut may leave it. Every commit must be there as a whole or not at all.
 //!
 //! The killed process is this very test binary, started again with the variable `CLVSTREAM_CRASH_TEST_DIR` set.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Topics, appends, marks, reading, workers: what the log promises while it runs and after it was
 //! closed.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What retention and compaction remove, and what they must not.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod common;
 

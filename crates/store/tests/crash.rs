@@ -2,6 +2,7 @@
 //! changelog up to the position that it holds with it.
 //!
 //! The killed process is this very test binary, started again with the variable `CLVSTREAM_CRASH_TEST_DIR` set.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};

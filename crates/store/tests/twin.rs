@@ -1,4 +1,5 @@
 //! The store and its in-memory twin against a naive model: a changelog and its fold.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
