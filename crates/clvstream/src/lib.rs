@@ -7,7 +7,6 @@
 pub mod cli;
 pub mod cmd;
 pub mod error;
-pub mod host;
 pub mod logging;
 pub mod reference;
 pub mod render;

@@ -277,7 +277,7 @@ fn read_state(reader: &mut Reader<'_>) -> State {
             .checked(
                 "memory_budget",
                 Or::<Size, Auto>::word(),
-                "Memory for caches and write buffers of the whole process; `\"auto\"` takes half of what the machine or the container has.",
+                "Memory for caches and write buffers of the whole process; `\"auto\"` takes half of what the process may still use (its container's limit, the machine's available memory), at most 4 GiB.",
                 |budget: &Or<Size, Auto>| match &budget.0 {
                     Some(size) => within(Size(64 << 20), Size(1 << 40))(size),
                     None => Ok(()),
