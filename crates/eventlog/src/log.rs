@@ -63,6 +63,8 @@ pub struct EmbeddedLog {
     appended: Condvar,
     /// Tasks that have a worker.
     pub(crate) tasks: Mutex<BTreeSet<u32>>,
+    /// Held while records are removed, and while a worker claims the positions that protect them.
+    pub(crate) removal: Mutex<()>,
 }
 
 impl EmbeddedLog {
@@ -92,6 +94,7 @@ impl EmbeddedLog {
             version: Mutex::new(0),
             appended: Condvar::new(),
             tasks: Mutex::default(),
+            removal: Mutex::default(),
         };
         log.incarnation = log.load_head()?;
         let topics = log.load_topics()?;

@@ -10,7 +10,7 @@ use crate::codec::{self, Bounds};
 use crate::error::EventLogError;
 use crate::log::{EmbeddedLog, Options};
 use crate::read::Next;
-use crate::topic::{Cleanup, Partition, Topic};
+use crate::topic::{Cleanup, Partition, Topic, lock};
 
 /// What a key costs in the compaction's map besides its bytes.
 const KEY_OVERHEAD: usize = 64;
@@ -22,11 +22,12 @@ type Positions = BTreeMap<(u16, u32), u64>;
 
 impl EmbeddedLog {
     /// Removes what the topics' policies allow to be removed at `now`. May run beside everything
-    /// else; one call at a time.
+    /// else.
     ///
     /// # Errors
     /// The log cannot be read or written.
     pub fn enforce_retention(&self, now: TimeMs) -> Result<(), EventLogError> {
+        let _removal = lock(&self.removal);
         let positions = self.lowest_positions()?;
         for topic in self.all_topics() {
             for partition in 0..topic.partitions.len() as u32 {
@@ -143,7 +144,7 @@ impl EmbeddedLog {
         place: &Partition,
         keep: u64,
     ) -> Result<u64, EventLogError> {
-        let appended = crate::topic::lock(&place.tail).bytes;
+        let appended = lock(&place.tail).bytes;
         let prefix = codec::index_key(topic.id, partition, 0);
         let mut start = 0;
         let mut index = self.db.raw_iterator();

@@ -47,6 +47,7 @@ impl EmbeddedLog {
         changelog: &str,
         now: fn() -> TimeMs,
     ) -> Result<EmbeddedWorker, EventLogError> {
+        let _removal = lock(&self.removal);
         let changelog = self.topic(changelog)?;
         let mut worker = EmbeddedWorker {
             log: Arc::clone(self),
