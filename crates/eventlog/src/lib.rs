@@ -15,10 +15,12 @@
 mod codec;
 mod error;
 mod log;
+mod open;
 mod read;
 mod retention;
 mod topic;
 mod worker;
+mod write;
 
 pub use error::EventLogError;
 pub use log::{EmbeddedLog, Options};

@@ -9,8 +9,9 @@ use rocksdb::WriteBatch;
 
 use crate::codec;
 use crate::error::EventLogError;
-use crate::log::{EmbeddedLog, Prepared};
+use crate::log::EmbeddedLog;
 use crate::topic::{Topic, lock};
+use crate::write::Prepared;
 
 /// What one read takes into memory at most, beyond a first record.
 const READ_BYTES: usize = 8 << 20;
