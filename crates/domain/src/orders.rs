@@ -59,6 +59,8 @@ pub struct Entry {
     pub cancelled_at: Option<TimeMs>,
     /// When the order was delivered, likewise.
     pub delivered_at: Option<TimeMs>,
+    /// Of a refund: the order that it gives back, where the source knows it.
+    pub of_order: Option<Text>,
 }
 
 impl Entry {
@@ -69,6 +71,7 @@ impl Entry {
             whole: None,
             cancelled_at: None,
             delivered_at: None,
+            of_order: None,
         }
     }
 
@@ -149,6 +152,18 @@ impl Entry {
         }
     }
 
+    /// Which order a refund is of: of two that are named, the lesser.
+    fn put_order(&mut self, order: Option<&Text>) -> bool {
+        match (order, &self.of_order) {
+            (None, _) => false,
+            (Some(order), Some(known)) if known <= order => false,
+            (Some(order), _) => {
+                self.of_order = Some(order.clone());
+                true
+            }
+        }
+    }
+
     fn put_whole(&mut self, whole: WholeFact) -> bool {
         let lesser = self.whole.map_or(whole, |known| known.min(whole));
         self.whole.replace(lesser) != Some(lesser)
@@ -207,7 +222,7 @@ pub struct OrderStats {
     pub cancelled: Minor,
     /// Discounts of those that were not cancelled.
     pub discounts: Minor,
-    /// Amounts given back.
+    /// Amounts given back, but for refunds of cancelled orders.
     pub refunds: Minor,
     /// Units sold, of all orders.
     pub units_sold: Units,
@@ -386,6 +401,7 @@ impl OrderBook {
         let products = self.take_products(&refund.lines);
         let known = entry(&mut self.refunds, &refund.refund_id);
         products
+            | known.put_order(refund.order_id.as_ref())
             | if refund.partial {
                 put_lines(known, time, &refund.lines)
             } else {
@@ -420,13 +436,20 @@ impl OrderBook {
                 known.is_some_and(|w| w <= whole_order(event.time, o))
                     && self.knows_products(&o.lines)
             }
-            Body::OrderRefunded(r) if r.partial => {
-                self.knows_lines(find(&self.refunds, &r.refund_id), event.time, &r.lines)
-            }
             Body::OrderRefunded(r) => {
-                let known = find(&self.refunds, &r.refund_id).and_then(|e| e.whole);
-                known.is_some_and(|w| w <= whole_refund(event.time, r))
-                    && self.knows_products(&r.lines)
+                let known = find(&self.refunds, &r.refund_id);
+                let knows_order = match (&r.order_id, known.and_then(|e| e.of_order.as_ref())) {
+                    (None, _) => true,
+                    (Some(order), known) => known.is_some_and(|known| known <= order),
+                };
+                knows_order
+                    && if r.partial {
+                        self.knows_lines(known, event.time, &r.lines)
+                    } else {
+                        let whole = known.and_then(|e| e.whole);
+                        whole.is_some_and(|w| w <= whole_refund(event.time, r))
+                            && self.knows_products(&r.lines)
+                    }
             }
             Body::OrderCancelled { order_id } => by(order(order_id).and_then(|e| e.cancelled_at)),
             Body::OrderDelivered { order_id } => by(order(order_id).and_then(|e| e.delivered_at)),
@@ -495,8 +518,18 @@ impl OrderBook {
             }
             spans.push((sums.first, sums.last));
         }
-        for sums in refunds.flatten() {
-            stats.refunds += sums.amount;
+        for (refund, sums) in self.refunds.iter().zip(refunds) {
+            let Some(sums) = sums else {
+                continue;
+            };
+            // What a cancelled order came to is taken off already.
+            let order = refund
+                .of_order
+                .as_ref()
+                .and_then(|id| find(&self.orders, id));
+            if !order.is_some_and(|order| order.is_cancelled(as_of)) {
+                stats.refunds += sums.amount;
+            }
             stats.units_returned += sums.units;
             stats.lines = stats.lines.saturating_add(sums.lines);
             stats.refund_count += 1;

@@ -8,6 +8,9 @@ use crate::time::DAY_MS;
 
 /// Days in a year, leap years evened out.
 const DAYS_PER_YEAR: f64 = 365.25;
+/// Observed lifetime from which on a customer's own frequency counts. Two orders a minute apart are
+/// no half a million orders a year.
+const OWN_FREQUENCY_FROM_MS: i64 = 28 * DAY_MS;
 
 /// What was earned so far: gross − discounts − refunds − cancellations, with tax and shipping where
 /// the definitions count them as revenue.
@@ -35,8 +38,8 @@ pub fn historic(stats: &OrderStats, definitions: &Definitions) -> Historic {
 /// With the observed lifetime of a customer with several orders this is what the orders that count
 /// came to in all, which is the check in the tests: frequency is orders per year of observed
 /// lifetime, so the years cancel. The prospective value takes the configured lifetime instead,
-/// never less than the customer's own. One order, or several within one instant, has no frequency
-/// of its own: the population's stands in, and the result says so.
+/// never less than the customer's own. One order, or several within less than four weeks, has no
+/// frequency of its own: the population's stands in, and the result says so.
 #[must_use]
 pub fn formula(stats: &OrderStats, definitions: &Definitions) -> Option<Formula> {
     let (first, last) = (stats.first?, stats.last?);
@@ -44,7 +47,7 @@ pub fn formula(stats: &OrderStats, definitions: &Definitions) -> Option<Formula>
     let orders = f64::from(stats.orders);
     let average = kept.0 as f64 / orders;
     let observed_years = last.since(first) as f64 / (DAY_MS as f64 * DAYS_PER_YEAR);
-    let frequency_is_own = stats.orders >= 2 && observed_years > 0.0;
+    let frequency_is_own = stats.orders >= 2 && last.since(first) >= OWN_FREQUENCY_FROM_MS;
     let orders_per_year = if frequency_is_own {
         orders / observed_years
     } else {
@@ -91,7 +94,7 @@ mod tests {
 
     #[test]
     fn r03_with_the_observed_lifetime_the_formula_is_the_gross_of_repeaters() {
-        for (orders, gross, days) in [(2, 5906, 17), (3, 7402, 213), (40, 123_456_789, 700)] {
+        for (orders, gross, days) in [(2, 5906, 28), (3, 7402, 213), (40, 123_456_789, 700)] {
             let formula = formula(&stats(orders, gross, days), &definitions()).expect("has orders");
             assert!(formula.frequency_is_own);
             let observed = formula.average_order_value.0 as f64
@@ -107,6 +110,15 @@ mod tests {
         let formula = formula(&stats(1, 10_000, 0), &definitions()).expect("has an order");
         assert!(!formula.frequency_is_own);
         assert_eq!(formula.prospective, Minor(45_000)); // 100.00 × 1.5 a year × 3 years
+    }
+
+    #[test]
+    fn r03_orders_minutes_apart_make_no_frequency() {
+        let mut hasty = stats(2, 20_000, 0);
+        hasty.last = Some(TimeMs(60_000));
+        let formula = formula(&hasty, &definitions()).expect("has orders");
+        assert!(!formula.frequency_is_own);
+        assert_eq!(formula.prospective, Minor(45_000));
     }
 
     #[test]

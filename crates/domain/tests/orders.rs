@@ -64,6 +64,7 @@ fn single_cases_count_as_they_should() {
         ("refund without an order", vec![ev(0, refund("r", None, 50))], [0, 0, 1, 1, 0, 0, 50, 0, -50]),
         ("refund before its order", vec![ev(9, refund("r", Some("a"), 50)), a()], [1, 0, 1, 2, 1000, 0, 50, 0, 950]),
         ("the same refund twice", vec![a(), ev(9, refund("r", Some("a"), 50)), ev(9, refund("r", Some("a"), 50))], [1, 0, 1, 2, 1000, 0, 50, 0, 950]),
+        ("cancelled and refunded is taken off once", vec![a(), ev(8, refund("r", Some("a"), 1000)), ev(9, cancel("a"))], [0, 1, 1, 2, 1000, 0, 0, 1000, 0]),
         ("two refunds", vec![a(), ev(9, refund("r", Some("a"), 50)), ev(9, refund("s", Some("a"), 60))], [1, 0, 2, 3, 1000, 0, 110, 0, 890]),
         ("an order and a refund of one id", vec![a(), ev(9, refund("a", None, 50))], [1, 0, 1, 2, 1000, 0, 50, 0, 950]),
         ("lines of a part", vec![ev(0, two_lines(true))], [1, 0, 0, 2, 700, 0, 0, 0, 700]),

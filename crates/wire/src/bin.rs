@@ -177,7 +177,11 @@ impl<'a> Take<'a> {
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, Corrupt>,
     ) -> Result<Option<T>, Corrupt> {
-        if self.flag()? { read(self).map(Some) } else { Ok(None) }
+        if self.flag()? {
+            read(self).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     pub(crate) fn opt_text(&mut self) -> Result<Option<Text>, Corrupt> {

@@ -207,9 +207,15 @@ fn put_body(buf: &mut Vec<u8>, body: &Body) {
 
 fn take_body(from: &mut Take<'_>) -> Result<Body, Corrupt> {
     Ok(match from.u8()? {
-        1 => Body::PageViewed { url: from.opt_text()? },
-        2 => Body::ProductsSearched { query: from.text()? },
-        3 => Body::ProductListViewed { category: from.opt_text()? },
+        1 => Body::PageViewed {
+            url: from.opt_text()?,
+        },
+        2 => Body::ProductsSearched {
+            query: from.text()?,
+        },
+        3 => Body::ProductListViewed {
+            category: from.opt_text()?,
+        },
         4 => Body::ProductViewed(take_product(from)?),
         5 => Body::ProductCompared(take_product(from)?),
         6 => Body::WishlistAdded(take_product(from)?),
@@ -224,16 +230,24 @@ fn take_body(from: &mut Take<'_>) -> Result<Body, Corrupt> {
         9 => Body::CartViewed,
         10 => Body::CheckoutStarted,
         11 => Body::OrderCompleted(Box::new(take_order(from)?)),
-        12 => Body::OrderCancelled { order_id: from.text()? },
+        12 => Body::OrderCancelled {
+            order_id: from.text()?,
+        },
         13 => Body::OrderRefunded(Box::new(take_refund(from)?)),
-        14 => Body::OrderDelivered { order_id: from.text()? },
+        14 => Body::OrderDelivered {
+            order_id: from.text()?,
+        },
         15 => Body::LeadCaptured,
         16 => Body::ProductReviewed {
             product_id: from.opt_text()?,
             rating: from.u8()?,
         },
-        17 => Body::ProductShared { product_id: from.opt_text()? },
-        18 => Body::ReferralConverted { referee: from.opt_text()? },
+        17 => Body::ProductShared {
+            product_id: from.opt_text()?,
+        },
+        18 => Body::ReferralConverted {
+            referee: from.opt_text()?,
+        },
         19 => Body::NpsAnswered { score: from.u8()? },
         20 => Body::MessageOpened,
         21 => Body::MessageClicked,

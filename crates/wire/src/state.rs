@@ -7,9 +7,7 @@
 //! the sequence numbers, the settled view and the pending events. The live view is not stored: it
 //! is the fold of the two.
 
-use domain::behaviour::{
-    Behaviour, Bucket, CartItem, Counted, Session, Signal, Totals, Touch,
-};
+use domain::behaviour::{Behaviour, Bucket, CartItem, Counted, Session, Signal, Totals, Touch};
 use domain::definitions::{Definitions, Tag};
 use domain::orders::{DayTotals, Entry, LineFact, OrderBook, WholeFact};
 use domain::profile::{Membership, Profile, StageState, View};
@@ -173,8 +171,8 @@ fn put_book(buf: &mut Vec<u8>, book: &OrderBook) {
 
 fn take_book(from: &mut Take<'_>) -> Result<OrderBook, Corrupt> {
     Ok(OrderBook {
-        orders: from.list(5, take_entry)?,
-        refunds: from.list(5, take_entry)?,
+        orders: from.list(6, take_entry)?,
+        refunds: from.list(6, take_entry)?,
         products: from.list(8, |f| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(f.slice(8)?);
@@ -199,6 +197,7 @@ fn put_entry(buf: &mut Vec<u8>, entry: &Entry) {
     buf.put_opt(entry.whole.as_ref(), put_whole);
     buf.put_opt(entry.cancelled_at, |b, t| b.put_time(t));
     buf.put_opt(entry.delivered_at, |b, t| b.put_time(t));
+    buf.put_opt_text(entry.of_order.as_ref());
 }
 
 fn take_entry(from: &mut Take<'_>) -> Result<Entry, Corrupt> {
@@ -220,6 +219,7 @@ fn take_entry(from: &mut Take<'_>) -> Result<Entry, Corrupt> {
         whole: from.opt(take_whole)?,
         cancelled_at: from.opt(Take::time)?,
         delivered_at: from.opt(Take::time)?,
+        of_order: from.opt_text()?,
     })
 }
 
@@ -414,7 +414,12 @@ pub fn split_day_key(key: &[u8]) -> Option<Day> {
 #[must_use]
 pub fn encode_day(totals: &DayTotals) -> Vec<u8> {
     let mut buf = vec![DAY_FORMAT];
-    for count in [totals.lines, totals.orders, totals.cancellations, totals.customers] {
+    for count in [
+        totals.lines,
+        totals.orders,
+        totals.cancellations,
+        totals.customers,
+    ] {
         buf.put_signed(count);
     }
     buf.put_minor(totals.gross);
