@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::port::{Committed, Entry, StateError, StateReader, Table};
+use engine::port::{Committed, Entry, StateError, StateReader, StateStore, Table};
 
 use crate::error::StoreError;
 use crate::task::{Checkpoint, Derive};
@@ -159,6 +159,12 @@ impl MemoryStore {
             None => self.live.remove(&full_key),
         };
         self.touched.insert(full_key);
+    }
+}
+
+impl StateStore for MemoryStore {
+    fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
+        Ok(MemoryStore::apply(self, committed)?)
     }
 }
 

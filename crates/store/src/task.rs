@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::port::{Committed, Entry, StateError, StateReader, Table};
+use engine::port::{Committed, Entry, StateError, StateReader, StateStore, Table};
 use rocksdb::{
     ColumnFamily, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
     WriteOptions,
@@ -413,6 +413,12 @@ impl TaskStore {
             path: self.dir.clone(),
             detail: detail.to_owned(),
         }
+    }
+}
+
+impl StateStore for TaskStore {
+    fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
+        Ok(TaskStore::apply(self, committed)?)
     }
 }
 

@@ -1,0 +1,355 @@
+//! A deployment on this machine: the embedded log and the tasks' state under one data directory.
+//!
+//! What is chosen at the first start (application id, number of partitions, currency) is recorded
+//! in the log and holds from then on: a configuration that says otherwise is refused, one that
+//! says nothing follows.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use config::{Config, Loaded};
+use domain::definitions::Definitions;
+use domain::event::Text;
+use domain::money::{Currency, Minor};
+use domain::time::TimeMs;
+use engine::port::{TopicName, TopicPartition};
+use engine::task::{Setup, Task};
+use engine::topics::Topics;
+use engine::worker::Owned;
+use eventlog::{Cleanup, EmbeddedLog};
+use serde::{Deserialize, Serialize};
+use store::{Shared, TaskStore};
+use wire::state::derived_timer;
+use wire::{Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet};
+
+use crate::error::RuntimeError;
+
+/// Name of the log's mark that holds what was chosen at the first start.
+const IDENTITY: &str = "deployment";
+
+/// What was chosen at the first start.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Identity {
+    application: String,
+    partitions: u32,
+    currency: String,
+    decimals: u8,
+}
+
+/// A deployment that is open in this process.
+pub struct Deployment {
+    /// The checked configuration.
+    pub config: Config,
+    /// The log.
+    pub log: Arc<EmbeddedLog>,
+    /// What every task needs to know.
+    pub setup: Arc<Setup>,
+    /// How input is validated.
+    pub rules: InputRules,
+    schemas: SchemaSet,
+    shared: Shared,
+}
+
+impl Deployment {
+    /// Opens the deployment under the configured data directory, and makes it at the first start.
+    /// `currency` is what a mapping states about the data to come.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or what is configured contradicts what was chosen at the
+    /// first start.
+    pub fn open(
+        loaded: &Loaded,
+        currency: Option<Currency>,
+        now: TimeMs,
+    ) -> Result<Deployment, RuntimeError> {
+        let mut config = loaded.config.clone();
+        let options = eventlog::Options {
+            sync: config.commit.fsync,
+            ..eventlog::Options::default()
+        };
+        let shared = match config.state.memory_budget {
+            Some(bytes) => Shared::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
+            None => Shared::with_default_budget(),
+        };
+        let folder = config.data_dir.join("log");
+        std::fs::create_dir_all(&folder).map_err(|e| RuntimeError::folder(&folder, e))?;
+        let log = EmbeddedLog::open(&folder, options, &shared)?;
+        let identity = identify(&log, loaded, &config, currency, now)?;
+        config.partitions = identity.partitions;
+        let currency = Currency {
+            code: three_letters(&identity.currency),
+            decimals: identity.decimals,
+        };
+        let rules = input_rules(&config, currency);
+        config.limits.max_order_amount = rules.max_amount;
+        config.currency = currency;
+        let topics = Topics::of(&config.application_id);
+        let schemas = SchemaSet::embedded()?;
+        let format = match config.format {
+            config::Format::Avro => Format::Avro,
+            config::Format::Json => Format::Json,
+        };
+        let setup = Setup {
+            application: Text::new(&config.application_id),
+            tasks: config.partitions,
+            topics,
+            definitions: Arc::new(definitions_of(&config)),
+            encoder: OutputEncoder::new(format, &schemas)?,
+        };
+        let deployment = Deployment {
+            config,
+            log,
+            setup: Arc::new(setup),
+            rules,
+            schemas,
+            shared,
+        };
+        deployment.ensure_topics()?;
+        Ok(deployment)
+    }
+
+    fn ensure_topics(&self) -> Result<(), RuntimeError> {
+        let n = self.config.partitions;
+        let retention = &self.config.retention;
+        let days = |kept: Option<std::time::Duration>| Cleanup::Delete {
+            retention_ms: kept.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+            retention_bytes: None,
+        };
+        let topics = &self.setup.topics;
+        for topic in &self.config.input.topics {
+            self.log
+                .ensure_topic(&self.input_topic(topic), n, days(retention.inputs))?;
+        }
+        self.log
+            .ensure_topic(&topics.clv_updates, n, days(retention.clv_updates))?;
+        self.log.ensure_topic(
+            &topics.lifecycle_transitions,
+            n,
+            days(retention.lifecycle_transitions),
+        )?;
+        self.log
+            .ensure_topic(&topics.segment_changes, n, days(retention.segment_changes))?;
+        self.log
+            .ensure_topic(&topics.dead_letters, n, days(retention.dead_letters))?;
+        self.log
+            .ensure_topic(&topics.routed, n, days(retention.inputs))?;
+        self.log
+            .ensure_topic(&topics.commits, n, days(retention.inputs))?;
+        self.log
+            .ensure_topic(&topics.changelog, n, Cleanup::Compact)?;
+        Ok(())
+    }
+
+    /// The full name of an input topic.
+    #[must_use]
+    pub fn input_topic(&self, topic: &str) -> TopicName {
+        Arc::from(format!("{}.{topic}", self.config.application_id))
+    }
+
+    /// The partitions that `task` reads, its partition of `internal.routed` last.
+    #[must_use]
+    pub fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
+        let of = |topic: TopicName| TopicPartition {
+            topic,
+            partition: task,
+        };
+        let inputs = self.config.input.topics.iter();
+        let mut inputs: Vec<_> = inputs.map(|topic| of(self.input_topic(topic))).collect();
+        inputs.push(of(Arc::clone(&self.setup.topics.routed)));
+        inputs
+    }
+
+    /// How many workers to run.
+    #[must_use]
+    pub fn workers(&self) -> u32 {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let wanted = self
+            .config
+            .workers
+            .unwrap_or(u32::try_from(cores).unwrap_or(1));
+        wanted.clamp(1, self.config.partitions)
+    }
+
+    /// How records are written.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        match self.config.format {
+            config::Format::Avro => Format::Avro,
+            config::Format::Json => Format::Json,
+        }
+    }
+
+    /// A decoder for the inputs.
+    ///
+    /// # Errors
+    /// A schema is unusable.
+    pub fn decoder(&self) -> Result<Decoder, RuntimeError> {
+        Ok(Decoder::new(self.rules.clone(), &self.schemas)?)
+    }
+
+    /// An encoder for the inputs.
+    ///
+    /// # Errors
+    /// A schema is missing.
+    pub fn encoder(&self) -> Result<Encoder, RuntimeError> {
+        Ok(Encoder::new(self.rules.currency, &self.schemas)?)
+    }
+
+    /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
+    /// changelog may have forgotten deletions since is dropped and restored in full.
+    ///
+    /// # Errors
+    /// The store or the changelog cannot be read.
+    pub fn open_task(&self, task: u32) -> Result<Owned<TaskStore>, RuntimeError> {
+        let changelog = TopicPartition {
+            topic: Arc::clone(&self.setup.topics.changelog),
+            partition: task,
+        };
+        let mut store = self.open_store(task)?;
+        if !self.log.is_restorable(&changelog, store.position())? {
+            tracing::warn!(
+                task,
+                "state is older than the changelog remembers; restoring in full"
+            );
+            drop(store);
+            let dir = self.state_dir(task);
+            std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
+            store = self.open_store(task)?;
+        }
+        let from = store.position();
+        let end = self.log.changelog(&changelog, from, |offset, key, value| {
+            store.restore(offset, key.unwrap_or_default(), value)?;
+            Ok::<(), RuntimeError>(())
+        })?;
+        store.mark_restored(end)?;
+        tracing::debug!(task, from, end, "restored");
+        let inputs = self.inputs_of(task);
+        let task = Task::open(task, Arc::clone(&self.setup), inputs, &store)?;
+        Ok(Owned { task, store })
+    }
+
+    fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
+        let dir = self.state_dir(task);
+        std::fs::create_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
+        let incarnation = self.log.incarnation();
+        Ok(TaskStore::open(
+            &dir,
+            task,
+            incarnation,
+            &self.shared,
+            derived_timer,
+        )?)
+    }
+
+    fn state_dir(&self, task: u32) -> PathBuf {
+        self.config.data_dir.join("state").join(task.to_string())
+    }
+
+    /// Opens every task, one after the other.
+    ///
+    /// # Errors
+    /// As [`Deployment::open_task`].
+    pub fn open_all(&self) -> Result<Vec<Owned<TaskStore>>, RuntimeError> {
+        (0..self.config.partitions)
+            .map(|task| self.open_task(task))
+            .collect()
+    }
+
+    /// Where the deployment is.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.config.data_dir
+    }
+}
+
+fn identify(
+    log: &EmbeddedLog,
+    loaded: &Loaded,
+    config: &Config,
+    currency: Option<Currency>,
+    now: TimeMs,
+) -> Result<Identity, RuntimeError> {
+    let known = log.mark(IDENTITY)?;
+    let Some(known) = known else {
+        let wanted = if loaded.is_set("currency", "code") {
+            config.currency
+        } else {
+            currency.unwrap_or(config.currency)
+        };
+        let identity = Identity {
+            application: config.application_id.clone(),
+            partitions: config.partitions,
+            currency: wanted.as_str().to_owned(),
+            decimals: wanted.decimals,
+        };
+        let bytes = serde_json::to_vec(&identity).map_err(RuntimeError::Identity)?;
+        log.append(&[], now, &[(IDENTITY, bytes)])?;
+        return Ok(identity);
+    };
+    let identity: Identity = serde_json::from_slice(&known).map_err(RuntimeError::Identity)?;
+    let fixed = |what, chosen: String, wanted: String| RuntimeError::Fixed {
+        what,
+        chosen,
+        wanted,
+        dir: config.data_dir.clone(),
+    };
+    if identity.application != config.application_id {
+        let wanted = config.application_id.clone();
+        return Err(fixed("application_id", identity.application, wanted));
+    }
+    if loaded.is_set("", "partitions") && identity.partitions != config.partitions {
+        let chosen = identity.partitions.to_string();
+        return Err(fixed("partitions", chosen, config.partitions.to_string()));
+    }
+    let describe = |code: &str, decimals: u8| format!("{code} with {decimals} decimals");
+    let chosen = describe(&identity.currency, identity.decimals);
+    let set = loaded.is_set("currency", "code") || loaded.is_set("currency", "decimals");
+    let wanted = [set.then_some(config.currency), currency];
+    for wanted in wanted.into_iter().flatten() {
+        let wanted = describe(wanted.as_str(), wanted.decimals);
+        if wanted != chosen {
+            return Err(fixed("currency", chosen, wanted));
+        }
+    }
+    Ok(identity)
+}
+
+fn three_letters(code: &str) -> [u8; 3] {
+    <[u8; 3]>::try_from(code.as_bytes()).unwrap_or(*b"XXX")
+}
+
+/// What an event must satisfy to be taken in, for a shop that accounts in `currency`.
+#[must_use]
+pub fn input_rules(config: &Config, currency: Currency) -> InputRules {
+    // The limit is configured in the configured currency's decimals.
+    let finer = i32::from(currency.decimals) - i32::from(config.currency.decimals);
+    let scale = 10_i64.pow(finer.unsigned_abs());
+    let max_amount = Minor(match finer {
+        0.. => config.limits.max_order_amount.0.saturating_mul(scale),
+        _ => config.limits.max_order_amount.0 / scale,
+    });
+    InputRules {
+        earliest: config.limits.earliest_event_time,
+        future_bound_ms: millis(config.limits.future_bound),
+        max_amount,
+        max_value_bytes: config.limits.max_value_bytes,
+        ..InputRules::new(currency)
+    }
+}
+
+fn definitions_of(config: &Config) -> Definitions {
+    Definitions {
+        session_gap_ms: millis(config.time.session_gap),
+        grace_ms: millis(config.time.grace),
+        expected_lifetime_years: config.clv.expected_lifetime_years,
+        population_orders_per_year: config.clv.population_orders_per_year,
+        include_tax: config.clv.include_tax,
+        include_shipping: config.clv.include_shipping,
+        ..Definitions::preset(config.currency)
+    }
+}
+
+/// Milliseconds of a configured duration, whose bounds the configuration checks.
+pub(crate) fn millis(duration: std::time::Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,98 @@
+//! Why the runtime cannot do what it was asked to; each message says what to do.
+
+use std::path::{Path, PathBuf};
+
+use domain::time::TimeMs;
+use wire::mapping::MappingProblem;
+
+/// The runtime's errors.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The embedded log.
+    #[error(transparent)]
+    EventLog(#[from] eventlog::EventLogError),
+    /// A task's store.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// A task's state.
+    #[error(transparent)]
+    State(#[from] engine::port::StateError),
+    /// A worker.
+    #[error(transparent)]
+    Worker(#[from] engine::worker::WorkerError),
+    /// A schema.
+    #[error(transparent)]
+    Schema(#[from] wire::SchemaError),
+    /// A source file.
+    #[error(transparent)]
+    Source(#[from] source::SourceError),
+    /// A mapping file is wrong.
+    #[error("the mapping cannot be used:{}", .0.iter().map(|p| format!("\n  {p}")).collect::<String>())]
+    Mapping(Vec<MappingProblem>),
+    /// A record of the log cannot be read.
+    #[error(transparent)]
+    Corrupt(#[from] wire::bin::Corrupt),
+    /// A folder cannot be made or removed.
+    #[error("cannot use {path}: {source}; choose another data_dir or make it writable", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The record of what was chosen at the first start is damaged.
+    #[error("what was chosen at the first start cannot be read or written: {0}")]
+    Identity(serde_json::Error),
+    /// What is configured contradicts what was chosen at the first start.
+    #[error(
+        "{what} is {wanted} now, and was {chosen} at the first start in {dir}, where it is fixed; \
+         set it back, or choose another data_dir",
+        dir = dir.display()
+    )]
+    Fixed {
+        /// The key.
+        what: &'static str,
+        /// What it was.
+        chosen: String,
+        /// What it is to be.
+        wanted: String,
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// A mapping writes to a topic that is not read.
+    #[error(
+        "the mapping writes to topic {topic:?}, which is not among input.topics; add it there or \
+         change the mapping"
+    )]
+    UnknownTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// A worker's thread panicked; the panic is in the log.
+    #[error("worker {0} panicked; what it had not committed is done again at the next start")]
+    Panicked(u32),
+    /// Writing to the output failed.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] std::io::Error),
+    /// An earlier run of the same load, with another end, was not completed.
+    #[error(
+        "an earlier run of this load, up to {end}, is not complete; run that one again first, \
+         then this one"
+    )]
+    LoadUnderWay {
+        /// Its end.
+        end: TimeMs,
+    },
+    /// Stopped by a signal before the work was done.
+    #[error("interrupted; what was committed is kept, run the same command again to go on")]
+    Interrupted,
+}
+
+impl RuntimeError {
+    pub(crate) fn folder(path: &Path, source: std::io::Error) -> RuntimeError {
+        RuntimeError::Folder {
+            path: path.to_owned(),
+            source,
+        }
+    }
+}

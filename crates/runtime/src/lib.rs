@@ -1,0 +1,13 @@
+//! The imperative shell around the engine on this machine: a deployment's log and state, the worker
+//! threads, loading of history, tables of what is known.
+
+pub mod demo;
+pub mod deployment;
+pub mod error;
+pub mod export;
+pub mod load;
+pub mod summary;
+pub mod workers;
+
+pub use deployment::Deployment;
+pub use error::RuntimeError;

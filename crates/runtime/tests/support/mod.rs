@@ -1,0 +1,180 @@
+//! What the tests of this crate share: data folders, deployments in temporary folders, replays.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use config::Loaded;
+use domain::time::TimeMs;
+use engine::worker::Owned;
+use runtime::Deployment;
+use runtime::export::{Profiles, Row, day_row, days, profile_row};
+use runtime::load::{Delivery, Files, load};
+use runtime::workers::{Observers, Shared, Until, run, wall_clock};
+use store::TaskStore;
+use wire::mapping::Mapping;
+
+pub type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The folder with more real data, where there is one; says SKIPPED where there is none, which is a
+/// failure in CI.
+pub fn shared_data(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("CLVSTREAM_TEST_DATA")
+        .map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    if folder.join("README.md").exists() {
+        return Some(folder);
+    }
+    println!("SKIPPED {test}: no test data; set CLVSTREAM_TEST_DATA to a folder that has it");
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "test data must be there in CI"
+    );
+    None
+}
+
+pub fn mapping(name: &str) -> Mapping {
+    let path = root().join("mappings").join(name);
+    let text = std::fs::read_to_string(&path).expect("the project ships its mappings");
+    Mapping::parse(name, &text).expect("shipped mappings are right")
+}
+
+pub fn configured(dir: &Path, settings: &[&str]) -> Loaded {
+    let mut overrides = vec![format!("data_dir={:?}", dir.display().to_string())];
+    overrides.push("commit.fsync=false".to_owned());
+    overrides.extend(settings.iter().map(|s| (*s).to_owned()));
+    config::parse("test", "", &overrides).expect("the settings are right")
+}
+
+pub fn instant(text: &str) -> TimeMs {
+    let text = text.replace(' ', "T");
+    let text = if text.ends_with('Z') {
+        text
+    } else {
+        format!("{text}Z")
+    };
+    let stamp: jiff::Timestamp = text.parse().expect("an instant");
+    TimeMs(stamp.as_millisecond())
+}
+
+/// Loads `file` and processes it to the end.
+pub fn replay(
+    deployment: &Deployment,
+    file: &Path,
+    mapping: &Mapping,
+    delivery: &Delivery,
+) -> Result<engine::bookkeeping::Counts, Box<dyn std::error::Error>> {
+    let shared = Shared::default();
+    let files = Files::open(&[file.to_owned()], mapping, delivery)?;
+    let name = files.name.clone();
+    let items = files.items(mapping, deployment, delivery);
+    load(deployment, &name, delivery, items, &shared, &mut |_| {})?;
+    process(deployment)
+}
+
+/// Processes everything that is in the inputs.
+pub fn process(
+    deployment: &Deployment,
+) -> Result<engine::bookkeeping::Counts, Box<dyn std::error::Error>> {
+    let observers = Observers {
+        metrics: None,
+        liveness: None,
+    };
+    let owned = deployment.open_all()?;
+    Ok(run(
+        deployment,
+        owned,
+        Until::Drained,
+        &Shared::default(),
+        &observers,
+    )?)
+}
+
+pub fn open(loaded: &Loaded, mapping: &Mapping) -> Deployment {
+    Deployment::open(loaded, mapping.currency(), wall_clock()).expect("a fresh folder")
+}
+
+/// Every profile's row, by customer id.
+pub fn rows(
+    deployment: &Deployment,
+    tasks: &[Owned<TaskStore>],
+    as_of: TimeMs,
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, Box<dyn std::error::Error>> {
+    let definitions = &deployment.setup.definitions;
+    let mut rows = BTreeMap::new();
+    let mut profiles = Profiles::new(tasks, definitions)?;
+    while let Some((owner, profile)) = profiles.next()? {
+        if let Some(row) = profile_row(&owner, &profile, as_of, definitions) {
+            let row = texts(row);
+            rows.insert(row["customer_id"].clone(), row);
+        }
+    }
+    Ok(rows)
+}
+
+/// Every day's row, by day.
+pub fn day_rows(
+    deployment: &Deployment,
+    tasks: &[Owned<TaskStore>],
+) -> Result<BTreeMap<String, BTreeMap<String, String>>, Box<dyn std::error::Error>> {
+    let currency = deployment.setup.definitions.currency;
+    let rows = days(tasks)?;
+    let rows = rows.iter().map(|(day, totals)| {
+        let row = texts(day_row(*day, totals, currency));
+        (row["day"].clone(), row)
+    });
+    Ok(rows.collect())
+}
+
+fn texts(row: Row) -> BTreeMap<String, String> {
+    row.into_iter()
+        .map(|(name, value)| {
+            let text = match value {
+                serde_json::Value::Null => String::new(),
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            (name, text)
+        })
+        .collect()
+}
+
+/// A table of expected values: plain, gzip or zstd.
+pub fn expected(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let bytes = std::fs::read(path).expect("the expected values are there");
+    let mut text = String::new();
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::GzDecoder::new(&bytes[..])
+            .read_to_string(&mut text)
+            .expect("gzip");
+    } else if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let plain = zstd::decode_all(&bytes[..]).expect("zstd");
+        text = String::from_utf8(plain).expect("UTF-8");
+    } else {
+        text = String::from_utf8(bytes).expect("UTF-8");
+    }
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names: Vec<String> = reader
+        .headers()
+        .expect("a header")
+        .iter()
+        .map(str::to_owned)
+        .collect();
+    reader
+        .records()
+        .map(|record| {
+            let record = record.expect("a row");
+            names
+                .iter()
+                .cloned()
+                .zip(record.iter().map(str::to_owned))
+                .collect()
+        })
+        .collect()
+}
