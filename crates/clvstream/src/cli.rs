@@ -98,6 +98,10 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Show records of a topic, decoded
+    Tail(cmd::tail::TailArgs),
+    /// List the topics of the log
+    Topics(cmd::topics::TopicsArgs),
     /// Work with mapping files, which let foreign data be read
     #[command(subcommand)]
     Mapping(cmd::mapping::MappingCommand),
@@ -112,7 +116,9 @@ impl Command {
     #[must_use]
     pub fn is_service(&self) -> bool {
         match self {
-            Command::Mapping(_) | Command::Config(_) => false,
+            Command::Tail(_) | Command::Topics(_) | Command::Mapping(_) | Command::Config(_) => {
+                false
+            }
         }
     }
 }

@@ -12,3 +12,4 @@ pub mod reference;
 pub mod render;
 pub mod rules;
 pub mod shutdown;
+pub mod topic;

@@ -9,6 +9,7 @@ use clvstream::cli::{Cli, Command};
 use clvstream::cmd::config::ConfigCommand;
 use clvstream::cmd::mapping::MappingCommand;
 use clvstream::error::CliError;
+use clvstream::shutdown::Shutdown;
 use clvstream::{cmd, logging};
 use config::Config;
 
@@ -34,6 +35,8 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
     let global = &cli.global;
     let configured = || configured(cli);
     match &cli.command {
+        Command::Tail(args) => cmd::tail::run(args, &configured()?, &shutdown()?, out),
+        Command::Topics(args) => cmd::topics::run(args, &configured()?, out),
         Command::Mapping(MappingCommand::Check(args)) => {
             cmd::mapping::check(args, &configured()?, out)
         }
@@ -48,6 +51,12 @@ fn configured(cli: &Cli) -> Result<Config, CliError> {
     logging::init(&config.logging, &cli.global, cli.command.is_service())
         .map_err(CliError::failure)?;
     Ok(config)
+}
+
+/// A token that signals trigger, for commands that can be stopped at any point.
+fn shutdown() -> Result<Shutdown, CliError> {
+    Shutdown::on_signals()
+        .map_err(|error| CliError::failure(format!("cannot listen to signals: {error}")))
 }
 
 fn tell(error: &CliError, colour: bool) -> io::Result<()> {
