@@ -6,7 +6,7 @@ use domain::time::TimeMs;
 use crate::queue::TimeQueue;
 use crate::random::Random;
 
-/// Wraps an iterator of events in time order and yields the same events displaced, some of them
+/// Wraps an iterator of events (or of anything [`Timed`]) in time order and yields the same events displaced, some of them
 /// twice.
 ///
 /// - **Bounded lateness**: no event comes after one whose time is more than `within_ms` later.
@@ -21,18 +21,30 @@ use crate::random::Random;
 /// Each event is due at its own time plus a uniform delay of up to `within_ms`, and events are
 /// yielded as they fall due. If one is yielded before another, then its time ≤ its due instant ≤
 /// the other's due instant ≤ the other's time + `within_ms`, which is the bound.
-pub struct Disorder<I> {
+pub struct Disorder<I: Iterator> {
     input: I,
     random: Random,
     within_ms: i64,
     duplicate_per_mille: u32,
     displaced_per_mille: u32,
-    waiting: TimeQueue<Event>,
+    waiting: TimeQueue<I::Item>,
     /// The latest time read. Whatever is read later (of ordered input) is due no earlier.
     read_up_to: TimeMs,
 }
 
-impl<I: Iterator<Item = Event>> Disorder<I> {
+/// Something that happened at an instant, and can be delivered twice.
+pub trait Timed: Clone {
+    /// The instant.
+    fn time(&self) -> TimeMs;
+}
+
+impl Timed for Event {
+    fn time(&self) -> TimeMs {
+        self.time
+    }
+}
+
+impl<I: Iterator<Item: Timed>> Disorder<I> {
     /// Displaces every event by up to `within_ms` (negative counts as 0) and yields
     /// `duplicate_per_mille` of a thousand twice.
     #[must_use]
@@ -55,8 +67,9 @@ impl<I: Iterator<Item = Event>> Disorder<I> {
         self
     }
 
-    fn take_in(&mut self, event: Event) {
-        self.read_up_to = self.read_up_to.max(event.time);
+    fn take_in(&mut self, event: I::Item) {
+        let time = event.time();
+        self.read_up_to = self.read_up_to.max(time);
         let displaced = self.random.chance(self.displaced_per_mille);
         let delay_ms = if displaced {
             self.random.between(0, self.within_ms)
@@ -67,8 +80,8 @@ impl<I: Iterator<Item = Event>> Disorder<I> {
             .random
             .chance(self.duplicate_per_mille)
             .then(|| self.random.between(delay_ms, self.within_ms));
-        let again = again_ms.map(|ms| (event.time.plus(ms), event.clone()));
-        self.waiting.push(event.time.plus(delay_ms), event);
+        let again = again_ms.map(|ms| (time.plus(ms), event.clone()));
+        self.waiting.push(time.plus(delay_ms), event);
         if let Some((due, copy)) = again {
             self.waiting.push(due, copy);
         }
@@ -77,10 +90,10 @@ impl<I: Iterator<Item = Event>> Disorder<I> {
 
 const STREAM: u64 = 0x6469_736f;
 
-impl<I: Iterator<Item = Event>> Iterator for Disorder<I> {
-    type Item = Event;
+impl<I: Iterator<Item: Timed>> Iterator for Disorder<I> {
+    type Item = I::Item;
 
-    fn next(&mut self) -> Option<Event> {
+    fn next(&mut self) -> Option<I::Item> {
         loop {
             // An event read later that is due at this same instant was added later, so it comes
             // after in any case.

@@ -31,5 +31,5 @@ mod shop;
 pub use config::{ConfigError, ShopConfig};
 pub use demo::DemoBrowsing;
 
-pub use disorder::Disorder;
+pub use disorder::{Disorder, Timed};
 pub use shop::ShopTraffic;
