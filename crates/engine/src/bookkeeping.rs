@@ -2,6 +2,9 @@
 //!
 //! Both are state like any other: in the store, in the changelog, and restored from there.
 
+use std::collections::BTreeMap;
+
+use domain::time::TimeMs;
 use wire::bin::Corrupt;
 use wire::meta::{MetaReader, MetaWriter};
 
@@ -75,6 +78,9 @@ pub struct Bookkeeping {
     pub clock: StreamClock,
     /// Its counts since the first record.
     pub counts: Counts,
+    /// The tasks that it has forwarded to, and the time that it last told each: their clocks wait
+    /// for it, after a restart as before.
+    pub fed: BTreeMap<u32, TimeMs>,
 }
 
 impl Bookkeeping {
@@ -83,6 +89,8 @@ impl Bookkeeping {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MetaWriter::new();
         out.time(self.clock.stream_time);
+        out.time(self.clock.input_time);
+        out.time(self.clock.ticked_to);
         out.time(self.clock.closed_to);
         out.number(self.clock.sources.len() as u64);
         for (source, time) in &self.clock.sources {
@@ -102,6 +110,11 @@ impl Bookkeeping {
         for (_, count) in self.counts.named() {
             out.number(count);
         }
+        out.number(self.fed.len() as u64);
+        for (task, told) in &self.fed {
+            out.number(u64::from(*task));
+            out.time(*told);
+        }
         out.finish()
     }
 
@@ -113,6 +126,8 @@ impl Bookkeeping {
         let mut from = MetaReader::new(bytes)?;
         let mut clock = StreamClock {
             stream_time: from.time()?,
+            input_time: from.time()?,
+            ticked_to: from.time()?,
             closed_to: from.time()?,
             ..StreamClock::default()
         };
@@ -132,15 +147,18 @@ impl Bookkeeping {
             control: from.number()?,
             outputs: from.number()?,
         };
+        let mut fed = BTreeMap::new();
+        for _ in 0..from.number()? {
+            fed.insert(from.small()?, from.time()?);
+        }
         from.finish()?;
-        Ok(Bookkeeping { clock, counts })
+        Ok(Bookkeeping { clock, counts, fed })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::time::TimeMs;
 
     #[test]
     fn bookkeeping_survives_its_bytes() {
@@ -152,6 +170,7 @@ mod tests {
         book.clock.observe(&ClockSource::Upstream(3), TimeMs(11));
         book.counts.applied = 1;
         book.counts.outputs = u64::MAX;
+        book.fed = BTreeMap::from([(3, TimeMs(7)), (15, TimeMs::MIN)]);
         let bytes = book.encode();
         assert_eq!(Bookkeeping::decode(&bytes), Ok(book));
         for cut in 0..bytes.len() {

@@ -1,9 +1,11 @@
 //! Stream time of one task: how far its inputs have come, in event time.
 //!
-//! Invariants: stream time never goes back; it is a function of the records consumed so far, and of
-//! nothing else. It is the lowest of the inputs that are not idle, where an input is a partition
-//! that the task reads or a task that forwards to it. An input counts from its first record on and
-//! until a tick says that all of them are idle.
+//! Invariants: it is a function of the records consumed so far, and of nothing else. It is the lowest
+//! of the inputs that are not idle, where an input is a partition that the task reads or a task that
+//! forwards to it. An input counts from its first record on and until a tick says that all of them
+//! are idle. It goes back in one case only: when another task forwards for the first time and is
+//! behind. Nothing of that task's customers has been seen before, and they must not age by the
+//! clock of others before their events are here.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +28,12 @@ pub struct StreamClock {
     pub sources: BTreeMap<ClockSource, TimeMs>,
     /// Stream time; [`TimeMs::MIN`] before the first record.
     pub stream_time: TimeMs,
+    /// How far the task's own partitions have come: what it tells those that it forwards to. What
+    /// others forward to it is no part of that, because it goes no further; and two tasks that
+    /// forward to each other would each wait for the other.
+    pub input_time: TimeMs,
+    /// The latest tick; stream time does not go back behind it.
+    pub ticked_to: TimeMs,
     /// Nothing at or before this instant can be overtaken, whatever the grace: the end of a replay.
     pub closed_to: TimeMs,
 }
@@ -35,6 +43,8 @@ impl Default for StreamClock {
         StreamClock {
             sources: BTreeMap::new(),
             stream_time: TimeMs::MIN,
+            input_time: TimeMs::MIN,
+            ticked_to: TimeMs::MIN,
             closed_to: TimeMs::MIN,
         }
     }
@@ -43,15 +53,33 @@ impl Default for StreamClock {
 impl StreamClock {
     /// A record of `source` with event time `time` is about to be consumed.
     pub fn observe(&mut self, source: &ClockSource, time: TimeMs) {
+        let is_upstream = matches!(source, ClockSource::Upstream(_));
         match self.sources.get_mut(source) {
             Some(seen) if time <= *seen => return,
-            Some(seen) => *seen = time,
+            Some(seen) => {
+                let was = std::mem::replace(seen, time);
+                // Only who is behind can hold the others up, and let them go.
+                if was > self.stream_time && (is_upstream || was > self.input_time) {
+                    return;
+                }
+            }
             None => {
                 self.sources.insert(source.clone(), time);
+                if is_upstream && time < self.stream_time {
+                    self.stream_time = time.max(self.ticked_to);
+                    return;
+                }
             }
         }
         if let Some(lowest) = self.sources.values().min() {
             self.stream_time = self.stream_time.max(*lowest);
+        }
+        let inputs = self
+            .sources
+            .iter()
+            .filter(|(source, _)| matches!(source, ClockSource::Input(..)));
+        if let Some(lowest) = inputs.map(|(_, time)| time).min() {
+            self.input_time = self.input_time.max(*lowest);
         }
     }
 
@@ -59,6 +87,8 @@ impl StreamClock {
     pub fn tick(&mut self, now: TimeMs) {
         self.sources.clear();
         self.stream_time = self.stream_time.max(now);
+        self.input_time = self.input_time.max(now);
+        self.ticked_to = self.ticked_to.max(now);
     }
 
     /// The end of a replay: the clock goes to `until`, and nothing up to then comes any more.
@@ -114,6 +144,36 @@ mod tests {
             TimeMs(600),
             "the silent one no longer holds it"
         );
+    }
+
+    #[test]
+    fn what_others_forward_does_not_hold_what_is_told_to_them() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        clock.observe(&ClockSource::Upstream(1), TimeMs(100));
+        clock.observe(&orders(0), TimeMs(200));
+        assert_eq!(
+            (clock.stream_time, clock.input_time),
+            (TimeMs(100), TimeMs(200))
+        );
+        clock.observe(&ClockSource::Upstream(1), TimeMs(200));
+        assert_eq!(
+            (clock.stream_time, clock.input_time),
+            (TimeMs(200), TimeMs(200))
+        );
+    }
+
+    #[test]
+    fn a_task_that_forwards_for_the_first_time_takes_it_back_but_not_behind_a_tick() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        clock.observe(&ClockSource::Upstream(1), TimeMs(40));
+        assert_eq!(clock.stream_time, TimeMs(40));
+        clock.observe(&ClockSource::Upstream(1), TimeMs(30));
+        assert_eq!(clock.stream_time, TimeMs(40), "only the first time");
+        clock.tick(TimeMs(150));
+        clock.observe(&ClockSource::Upstream(2), TimeMs(60));
+        assert_eq!(clock.stream_time, TimeMs(150));
     }
 
     #[test]

@@ -93,9 +93,9 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// The records that wait, in no order of meaning.
-    pub fn waiting(&self) -> impl Iterator<Item = &Waiting> {
-        self.lanes.iter().flat_map(|l| &l.waiting)
+    /// The records that wait in `lane`, the next one first.
+    pub fn waiting(&self, lane: usize) -> impl Iterator<Item = &Waiting> {
+        self.lanes[lane].waiting.iter()
     }
 
     /// Which record is next. A lane without a record is to be read before anything else goes,

@@ -9,13 +9,12 @@
 //! - Before an event touches a profile, the timers due by stream time less the grace have fired.
 //! - Every record consumed is counted exactly once ([`Counts`]).
 
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
 
 use domain::change::Change;
 use domain::definitions::Definitions;
-use domain::event::{Event, Owner, Text};
+use domain::event::{Event, GUEST_PREFIX, Owner, Text};
 use domain::orders::DayTotals;
 use domain::profile::{Outcome, Profile};
 use domain::time::{Day, TimeMs};
@@ -83,7 +82,9 @@ pub struct Task {
     profiles: FxHashMap<Text, Warm>,
     dirty: Vec<Text>,
     days: BTreeMap<Day, DayTotals>,
-    fed: BTreeSet<u32>,
+    /// The lane whose next record has moved the clock already, and is to be consumed once what fell
+    /// due by that has fired.
+    next_lane: Option<usize>,
     batch: Batch,
 }
 
@@ -92,8 +93,8 @@ pub struct Task {
 struct Batch {
     records: Vec<OutRecord>,
     timers: BTreeMap<Vec<u8>, bool>,
-    positions: BTreeMap<TopicPartition, u64>,
-    fed_now: BTreeSet<u32>,
+    /// By lane.
+    positions: BTreeMap<usize, u64>,
     consumed: u64,
     changes: Vec<Change>,
 }
@@ -124,7 +125,7 @@ impl Task {
             profiles: FxHashMap::default(),
             dirty: Vec::new(),
             days: BTreeMap::new(),
-            fed: BTreeSet::new(),
+            next_lane: None,
             batch: Batch::default(),
         };
         task.reset(state)?;
@@ -138,6 +139,7 @@ impl Task {
     /// The state cannot be read.
     pub fn reset(&mut self, state: &dyn StateReader) -> Result<(), StateError> {
         self.inbox.clear();
+        self.next_lane = None;
         self.timers = Timers::new();
         self.profiles.clear();
         self.dirty.clear();
@@ -173,15 +175,15 @@ impl Task {
         self.batch.consumed
     }
 
-    /// Reads the profiles of everything that waits in one sorted read, so that applying finds them
-    /// in memory.
+    /// Reads the profiles of everything that waits in `lane` in one sorted read, so that applying
+    /// finds them in memory.
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn prefetch(&mut self, state: &dyn StateReader) -> Result<(), StateError> {
+    pub fn prefetch(&mut self, lane: usize, state: &dyn StateReader) -> Result<(), StateError> {
         let mut wanted: Vec<Text> = self
             .inbox
-            .waiting()
+            .waiting(lane)
             .filter_map(|w| match &w.input {
                 Input::Event(event) => event.owner(),
                 Input::Routed(Routed::Event { event, .. }) => event.owner(),
@@ -213,27 +215,36 @@ impl Task {
     /// # Errors
     /// The state cannot be read.
     pub fn step(&mut self, state: &dyn StateReader) -> Result<Step, StateError> {
-        let (lane, source, time) = match self.inbox.next() {
-            Next::Unread(lane) => return Ok(Step::Unread(lane)),
-            Next::Drained => return Ok(Step::Drained),
-            Next::Ready(lane, waiting) => {
-                let (source, time) = moves_clock(&self.sources[lane], waiting);
-                (lane, source, time)
-            }
-        };
-        // The clock goes first: it may be that a timer is due before this record. Until that has
-        // fired the record stays where it is, and a commit in between leaves it to be read again.
-        if let Some(source) = source {
-            self.book.clock.observe(&source, time);
-        }
+        // What the last record left due fires by the clock as that record left it, whether another
+        // one waits or not: otherwise what is said would depend on what is there to be read.
         if self.fire_next(state)? {
             return Ok(Step::Advanced);
         }
+        let lane = match self.next_lane {
+            Some(lane) => lane,
+            None => match self.inbox.next() {
+                Next::Unread(lane) => return Ok(Step::Unread(lane)),
+                Next::Drained => return Ok(Step::Drained),
+                Next::Ready(lane, waiting) => {
+                    // The clock goes first: it may be that a timer is due before this record. Until
+                    // that has fired the record stays where it is, and a commit in between leaves
+                    // it to be read again.
+                    if let Some((source, time)) = moves_clock(&self.sources[lane], waiting) {
+                        self.book.clock.observe(&source, time);
+                    }
+                    self.next_lane = Some(lane);
+                    if self.fire_next(state)? {
+                        return Ok(Step::Advanced);
+                    }
+                    lane
+                }
+            },
+        };
+        self.next_lane = None;
         let Some(waiting) = self.inbox.pop(lane) else {
             return Ok(Step::Drained);
         };
-        let source = self.inbox.source(lane).clone();
-        self.batch.positions.insert(source, waiting.offset + 1);
+        self.batch.positions.insert(lane, waiting.offset + 1);
         self.batch.consumed += 1;
         self.consume(waiting.input, state)?;
         Ok(Step::Advanced)
@@ -262,11 +273,8 @@ impl Task {
         }
     }
 
-    /// Fires what is due once nothing waits: after a control record has moved the clock.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    pub fn fire_next(&mut self, state: &dyn StateReader) -> Result<bool, StateError> {
+    /// Fires the next timer that is due by the clock as it stands.
+    fn fire_next(&mut self, state: &dyn StateReader) -> Result<bool, StateError> {
         let frontier = self.frontier();
         let Some((due, key)) = self.timers.pop_due(frontier, state)? else {
             return Ok(false);
@@ -305,9 +313,9 @@ impl Task {
             return self.apply(event, &owner, state);
         }
         self.book.counts.forwarded += 1;
-        self.fed.insert(partition);
-        self.batch.fed_now.insert(partition);
-        let value = encode_forwarded(self.id, self.book.clock.stream_time, event);
+        let time = self.book.clock.input_time;
+        self.book.fed.insert(partition, time);
+        let value = encode_forwarded(self.id, time, event);
         self.batch.records.push(OutRecord {
             target: self.target(&self.setup.topics.routed, partition),
             key: Some(key.as_bytes().to_vec()),
@@ -353,13 +361,9 @@ impl Task {
             Outcome::Late => self.book.counts.late += 1,
             Outcome::Deduplicated => self.book.counts.deduplicated += 1,
         }
-        // A duplicate changes nothing, but what was due before it has fired.
-        if outcome != Outcome::Deduplicated || !changes.is_empty() {
-            if matches!(owner, Owner::Guest(_)) {
-                changes.clear();
-            }
-            self.touched(&key, &mut changes);
-        }
+        // Also after a duplicate: what was due before it has fired, and what was pending may have
+        // settled; what is in memory and what is in the store must not come apart.
+        self.touched(&key, &mut changes);
         for ((day, before), after) in days.iter().zip(before).zip(after) {
             let difference = after.minus(&before);
             if difference != DayTotals::default() {
@@ -370,7 +374,8 @@ impl Task {
         Ok(())
     }
 
-    /// A profile changed: it is to be written, its timer armed, its changes told.
+    /// A profile changed: it is to be written, its timer armed, its changes told. A guest's order
+    /// counts in the shop's days only: it waits for nothing and nothing is told about it.
     fn touched(&mut self, key: &Text, changes: &mut Vec<Change>) {
         let Some(warm) = self.profiles.get_mut(key) else {
             return;
@@ -378,6 +383,10 @@ impl Task {
         if !warm.dirty {
             warm.dirty = true;
             self.dirty.push(key.clone());
+        }
+        if key.starts_with(GUEST_PREFIX) {
+            changes.clear();
+            return;
         }
         let due = warm.profile.next_timer();
         if due < warm.profile.armed {
@@ -493,7 +502,11 @@ impl Task {
                 headers: Vec::new(),
             });
         }
-        let positions: Vec<_> = batch.positions.into_iter().collect();
+        let positions: Vec<_> = batch
+            .positions
+            .into_iter()
+            .map(|(lane, next)| (self.inbox.source(lane).clone(), next))
+            .collect();
         batch.records.push(OutRecord {
             target: self.target(&self.setup.topics.commits, self.id),
             key: None,
@@ -508,16 +521,24 @@ impl Task {
         })
     }
 
-    /// Tells those that this task has forwarded to before how far it has come, where it forwards
-    /// nothing to them just now: their clocks wait for it.
-    fn tell_clock(&self, batch: &mut Batch) {
-        for partition in self.fed.difference(&batch.fed_now) {
+    /// Tells those that this task has ever forwarded to how far it has come, where that is further
+    /// than they know: their clocks wait for it.
+    fn tell_clock(&mut self, batch: &mut Batch) {
+        let time = self.book.clock.input_time;
+        for (partition, told) in &mut self.book.fed {
+            if *told >= time {
+                continue;
+            }
+            *told = time;
             let clock = Routed::Clock {
                 from: self.id,
-                upstream_time: self.book.clock.stream_time,
+                upstream_time: time,
             };
             batch.records.push(OutRecord {
-                target: self.target(&self.setup.topics.routed, *partition),
+                target: TopicPartition {
+                    topic: Arc::clone(&self.setup.topics.routed),
+                    partition: *partition,
+                },
                 key: None,
                 value: Some(clock.encode()),
                 headers: Vec::new(),
@@ -551,10 +572,13 @@ impl Task {
             });
         }
         for (day, totals) in std::mem::take(&mut self.days) {
+            // A day on which nothing is left (the one fact of it turned out to be of another day) is
+            // no day of the shop.
+            let is_day = totals != DayTotals::default();
             delta.push(Write {
                 table: Table::Days,
                 key: wire::state::day_key(day).to_vec(),
-                value: Some(Arc::from(encode_day(&totals).as_slice())),
+                value: is_day.then(|| Arc::from(encode_day(&totals).as_slice())),
             });
         }
         delta.push(Write {
@@ -581,9 +605,9 @@ impl Task {
 }
 
 /// The clock that a record moves, and how far.
-fn moves_clock(input: &ClockSource, waiting: &Waiting) -> (Option<ClockSource>, TimeMs) {
+fn moves_clock(input: &ClockSource, waiting: &Waiting) -> Option<(ClockSource, TimeMs)> {
     match &waiting.input {
-        Input::Event(event) => (Some(input.clone()), event.time),
+        Input::Event(event) => Some((input.clone(), event.time)),
         Input::Routed(
             Routed::Event {
                 from,
@@ -594,8 +618,8 @@ fn moves_clock(input: &ClockSource, waiting: &Waiting) -> (Option<ClockSource>, 
                 from,
                 upstream_time,
             },
-        ) => (Some(ClockSource::Upstream(*from)), *upstream_time),
-        Input::Routed(_) | Input::Rejected(_) => (None, waiting.time),
+        ) => Some((ClockSource::Upstream(*from), *upstream_time)),
+        Input::Routed(_) | Input::Rejected(_) => None,
     }
 }
 

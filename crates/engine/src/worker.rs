@@ -6,7 +6,7 @@
 
 use domain::time::TimeMs;
 use wire::routed::Routed;
-use wire::{Decoder, Rejection};
+use wire::{Decoder, Rejection, RejectionClass};
 
 use crate::bookkeeping::Counts;
 use crate::inbox::{Input, Waiting};
@@ -31,7 +31,7 @@ pub struct Worker<S> {
     owned: Vec<Owned<S>>,
     decoder: Decoder,
     routed: TopicName,
-    rejections: Vec<&'static str>,
+    rejections: Vec<RejectionClass>,
 }
 
 /// Why a worker cannot go on as it is.
@@ -84,12 +84,12 @@ impl<S: StateStore> Worker<S> {
     }
 
     /// Classes of the rejections since the last call.
-    pub fn take_rejections(&mut self) -> Vec<&'static str> {
+    pub fn take_rejections(&mut self) -> Vec<RejectionClass> {
         std::mem::take(&mut self.rejections)
     }
 
-    /// Consumes up to `budget` records of each task, oldest first. Nothing of it is visible before
-    /// [`Worker::commit`].
+    /// Takes up to `budget` steps of each task: consumes records, oldest first, and fires timers.
+    /// Nothing of it is visible before [`Worker::commit`].
     ///
     /// # Errors
     /// The log or the state cannot be read.
@@ -104,14 +104,19 @@ impl<S: StateStore> Worker<S> {
         };
         for Owned { task, store } in &mut self.owned {
             task.inbox().look_again();
-            for step in 0.. {
-                if step == budget {
+            let mut left = budget;
+            loop {
+                // Reading is no step: with many inputs and a small budget there would be nothing
+                // left for their records.
+                if left == 0 {
                     done.drained = false;
                     break;
                 }
                 match task.step(store)? {
-                    Step::Advanced => done.steps += 1,
-                    Step::Drained if task.fire_next(store)? => done.steps += 1,
+                    Step::Advanced => {
+                        left -= 1;
+                        done.steps += 1;
+                    }
                     Step::Drained => break,
                     Step::Unread(lane) => {
                         let source = task.inbox().source(lane).clone();
@@ -127,7 +132,7 @@ impl<S: StateStore> Worker<S> {
                             )?);
                         }
                         task.inbox().put(lane, waiting.into_iter());
-                        task.prefetch(store)?;
+                        task.prefetch(lane, store)?;
                     }
                 }
             }
@@ -191,7 +196,7 @@ fn decode(
     decoder: &mut Decoder,
     record: Record,
     is_routed: bool,
-    rejections: &mut Vec<&'static str>,
+    rejections: &mut Vec<RejectionClass>,
 ) -> Result<Waiting, LogError> {
     let offset = record.offset;
     if is_routed {
@@ -227,9 +232,9 @@ fn rejected(
     offset: u64,
     rejection: Rejection,
     record: Record,
-    rejections: &mut Vec<&'static str>,
+    rejections: &mut Vec<RejectionClass>,
 ) -> Waiting {
-    rejections.push(rejection.class.as_str());
+    rejections.push(rejection.class);
     Waiting {
         offset,
         time: TimeMs::MIN,

@@ -1,0 +1,153 @@
+//! A log in memory: topics × partitions, atomic commits, committed positions, faults on demand.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use domain::time::TimeMs;
+use engine::port::{
+    CommitError, Committed, Header, LogError, Record, Staged, TopicName, TopicPartition, WorkerLog,
+};
+
+/// A record as it stands in the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Stored {
+    pub(crate) timestamp: TimeMs,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<Header>,
+}
+
+/// What a commit can come to, other than success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// Not written, and known not to be.
+    Abort,
+    /// Nobody knows; it was not written.
+    UnknownLost,
+    /// Nobody knows; it was written.
+    UnknownDone,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub(crate) struct MemoryLog {
+    partitions: BTreeMap<TopicPartition, Vec<Stored>>,
+    committed: BTreeMap<TopicPartition, u64>,
+    reading: BTreeMap<TopicPartition, u64>,
+    faults: VecDeque<Option<Fault>>,
+    changelog: TopicName,
+    /// Commits that were tried.
+    pub(crate) commits: usize,
+}
+
+impl MemoryLog {
+    pub(crate) fn new(changelog: TopicName) -> MemoryLog {
+        MemoryLog {
+            partitions: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            faults: VecDeque::new(),
+            changelog,
+            commits: 0,
+        }
+    }
+
+    pub(crate) fn append(&mut self, to: &TopicPartition, record: Stored) {
+        self.partitions.entry(to.clone()).or_default().push(record);
+    }
+
+    pub(crate) fn records(&self, of: &TopicPartition) -> &[Stored] {
+        self.partitions.get(of).map_or(&[], Vec::as_slice)
+    }
+
+    /// Everything in `topic`, by partition.
+    pub(crate) fn topic<'a>(&'a self, topic: &'a str) -> impl Iterator<Item = (u32, &'a [Stored])> {
+        self.partitions
+            .iter()
+            .filter(move |(at, _)| &*at.topic == topic)
+            .map(|(at, records)| (at.partition, records.as_slice()))
+    }
+
+    /// What the next commit comes to, after those said before; `None` is success.
+    pub(crate) fn next_commit(&mut self, fault: Option<Fault>) {
+        self.faults.push_back(fault);
+    }
+
+    /// What was said about commits to come no longer holds.
+    pub(crate) fn forget_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Reading stands at the committed positions again, as for a process that has just started.
+    pub(crate) fn rewind(&mut self) {
+        self.reading = self.committed.clone();
+    }
+
+    fn write(&mut self, staged: &Staged) {
+        for record in &staged.records {
+            let stored = Stored {
+                timestamp: TimeMs(0),
+                key: record.key.clone(),
+                value: record.value.clone(),
+                headers: record.headers.clone(),
+            };
+            self.append(&record.target, stored);
+        }
+        for (source, next) in &staged.positions {
+            let was = self.committed.insert(source.clone(), *next);
+            assert!(
+                was < Some(*next),
+                "a position went back: {source:?} to {next}"
+            );
+        }
+    }
+}
+
+impl WorkerLog for MemoryLog {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
+        let from = self.reading.entry(source.clone()).or_default();
+        let all = self.partitions.get(source).map_or(&[][..], Vec::as_slice);
+        let first = usize::try_from(*from).map_err(|e| LogError(e.to_string()))?;
+        let read: Vec<Record> = all[first..]
+            .iter()
+            .take(max)
+            .zip(*from..)
+            .map(|(stored, offset)| Record {
+                source: source.clone(),
+                offset,
+                timestamp: stored.timestamp,
+                key: stored.key.clone(),
+                value: stored.value.clone(),
+            })
+            .collect();
+        *from += read.len() as u64;
+        Ok(read)
+    }
+
+    fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
+        self.commits += 1;
+        let fault = self.faults.pop_front().flatten();
+        if matches!(fault, None | Some(Fault::UnknownDone)) {
+            staged.iter().for_each(|s| self.write(s));
+        }
+        match fault {
+            None => Ok(staged
+                .into_iter()
+                .map(|s| {
+                    let changelog = TopicPartition {
+                        topic: self.changelog.clone(),
+                        partition: s.task,
+                    };
+                    let end = self.records(&changelog).len() as u64;
+                    s.into_committed(end)
+                })
+                .collect()),
+            Some(fault) => {
+                self.rewind();
+                Err(match fault {
+                    Fault::Abort => CommitError::Abort("injected".to_owned()),
+                    _ => CommitError::Indeterminate("injected".to_owned()),
+                })
+            }
+        }
+    }
+}
