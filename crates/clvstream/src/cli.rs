@@ -98,6 +98,8 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Make up shop traffic, into the log or a file
+    Simulate(cmd::simulate::SimulateArgs),
     /// Show records of a topic, decoded
     Tail(cmd::tail::TailArgs),
     /// List the topics of the log
@@ -116,9 +118,11 @@ impl Command {
     #[must_use]
     pub fn is_service(&self) -> bool {
         match self {
-            Command::Tail(_) | Command::Topics(_) | Command::Mapping(_) | Command::Config(_) => {
-                false
-            }
+            Command::Simulate(_)
+            | Command::Tail(_)
+            | Command::Topics(_)
+            | Command::Mapping(_)
+            | Command::Config(_) => false,
         }
     }
 }

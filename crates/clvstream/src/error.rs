@@ -107,3 +107,17 @@ impl From<config::LoadError> for CliError {
         CliError::usage(error).hint(hint)
     }
 }
+
+impl From<runtime::RuntimeError> for CliError {
+    fn from(error: runtime::RuntimeError) -> CliError {
+        use runtime::RuntimeError as E;
+        match error {
+            E::Interrupted => CliError::new(Exit::Interrupted, error.to_string()),
+            E::Fixed { .. } | E::Mapping(_) | E::UnknownTopic { .. } | E::LoadUnderWay { .. } => {
+                CliError::usage(error)
+            }
+            E::Output(error) => error.into(),
+            error => CliError::failure(error),
+        }
+    }
+}

@@ -11,7 +11,7 @@ use clvstream::cmd::mapping::MappingCommand;
 use clvstream::error::CliError;
 use clvstream::shutdown::Shutdown;
 use clvstream::{cmd, logging};
-use config::Config;
+use config::Loaded;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -33,12 +33,13 @@ fn main() -> ExitCode {
 /// One line per command. `config` alone does without a usable configuration.
 fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
     let global = &cli.global;
-    let configured = || configured(cli);
+    let loaded = || loaded(cli);
     match &cli.command {
-        Command::Tail(args) => cmd::tail::run(args, &configured()?, &shutdown()?, out),
-        Command::Topics(args) => cmd::topics::run(args, &configured()?, out),
+        Command::Simulate(args) => cmd::simulate::run(args, &loaded()?, &shutdown()?, out),
+        Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
+        Command::Topics(args) => cmd::topics::run(args, &loaded()?.config, out),
         Command::Mapping(MappingCommand::Check(args)) => {
-            cmd::mapping::check(args, &configured()?, out)
+            cmd::mapping::check(args, &loaded()?.config, out)
         }
         Command::Config(ConfigCommand::Check(args)) => cmd::config::check(args, global, out),
         Command::Config(ConfigCommand::Show(args)) => cmd::config::show(args, global, out),
@@ -46,11 +47,11 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// The configuration in force, with logging as it says.
-fn configured(cli: &Cli) -> Result<Config, CliError> {
-    let config = cli.global.load()?.config;
-    logging::init(&config.logging, &cli.global, cli.command.is_service())
-        .map_err(CliError::failure)?;
-    Ok(config)
+fn loaded(cli: &Cli) -> Result<Loaded, CliError> {
+    let loaded = cli.global.load()?;
+    let logging = &loaded.config.logging;
+    logging::init(logging, &cli.global, cli.command.is_service()).map_err(CliError::failure)?;
+    Ok(loaded)
 }
 
 /// A token that signals trigger, for commands that can be stopped at any point.

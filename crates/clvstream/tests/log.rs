@@ -155,3 +155,40 @@ fn what_is_not_there_is_named() {
     For more information, try '--help'.
     ");
 }
+
+#[test]
+fn made_up_traffic_goes_to_the_log_once() {
+    let here = folder(&[]);
+    let run = |args: &[&str]| clvstream(here.path(), args);
+    let simulate = ["simulate", "--events", "2000", "--days", "30"];
+    insta::assert_snapshot!(run(&simulate), @r"
+    exit 0
+    -- stdout
+    2,000 events
+    -- stderr
+    ");
+    insta::assert_snapshot!(run(&simulate), @r"
+    exit 0
+    -- stdout
+    0 events; 2,000 were there before
+    -- stderr
+    ");
+    let topics = run(&["topics", "--json"]);
+    let json = topics
+        .split("-- stdout\n")
+        .nth(1)
+        .unwrap()
+        .split("-- stderr")
+        .next()
+        .unwrap();
+    let listed: Vec<serde_json::Value> = serde_json::from_str(json).unwrap();
+    let events: u64 = ["clickstream", "orders", "care", "loyalty", "marketing"]
+        .iter()
+        .map(|topic| {
+            let name = format!("clvstream.{topic}");
+            let topic = listed.iter().find(|one| one["topic"] == *name).unwrap();
+            topic["records"].as_u64().unwrap()
+        })
+        .sum();
+    assert_eq!(events, 2000);
+}

@@ -1,8 +1,22 @@
 //! `clvstream demo`.
 
+use std::io::Write;
 use std::path::PathBuf;
 
+use ::config::Loaded;
 use clap::Args;
+use domain::money::Minor;
+use runtime::demo::Demo;
+use runtime::load::Delivery;
+use runtime::summary::{Named, Summary, summarise};
+use runtime::workers::Until;
+use serde::Serialize;
+
+use crate::cmd::run::serve;
+use crate::error::CliError;
+use crate::render::{grouped, table};
+use crate::session::{self, Took};
+use crate::shutdown::Shutdown;
 
 /// `clvstream demo`
 #[derive(Args, Debug)]
@@ -31,4 +45,127 @@ pub struct DemoArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    summary: Summary,
+    rejected_rows: u64,
+    outputs: u64,
+    processed: Took,
+}
+
+/// Plays the demo.
+///
+/// # Errors
+/// The data cannot be read, or it was interrupted.
+pub fn run(
+    args: &DemoArgs,
+    mut loaded: Loaded,
+    shutdown: &Shutdown,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    // A folder of its own, made anew each time: the demo shows a first start.
+    let folder = loaded.config.data_dir.join("demo");
+    let failed = |error: std::io::Error| {
+        CliError::failure(format!("cannot use {}: {error}", folder.display()))
+    };
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(failed)?;
+    }
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    loaded.config.data_dir.clone_from(&folder);
+    let deployment = session::open(&loaded, None)?;
+    let demo = Demo::read(args.data.as_deref(), &folder, &deployment.rules)?;
+    let delivery = Delivery {
+        until: Some(demo.end()),
+        ..Delivery::PLAIN
+    };
+    let as_of = demo.end();
+    let items = demo.items(args.seed);
+    let loaded = session::load(&deployment, "demo", &delivery, items, shutdown)?;
+    let observers = session::unobserved();
+    let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
+    let report = Report {
+        summary: summarise(&deployment.open_all()?, &deployment.setup.definitions, as_of)?,
+        rejected_rows: loaded.rejected,
+        outputs: counts.outputs,
+        processed: took,
+    };
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        writeln!(out)?;
+    } else {
+        render(&report, deployment.setup.definitions.currency, out)?;
+    }
+    out.flush()?;
+    if !args.serve {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nserving http://{}/metrics, /livez and /readyz; Ctrl-C ends it",
+        deployment.config.http.listen
+    )?;
+    out.flush()?;
+    serve(&deployment, shutdown)
+}
+
+fn render(
+    report: &Report,
+    currency: domain::money::Currency,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let Report {
+        summary, processed, ..
+    } = report;
+    let money = |minor: i64| separated(&currency.format(Minor(minor)));
+    writeln!(out, "CDNOW as of {}; browsing around its orders is simulated\n", &summary.as_of[..10])?;
+    writeln!(
+        out,
+        "  customers  {:>14}\n  visitors   {:>14}\n  orders     {:>14}\n  gross      {:>14} {currency}\n",
+        grouped(summary.customers),
+        grouped(summary.visitors),
+        grouped(summary.orders),
+        money(summary.gross),
+    )?;
+    let rows = |named: &Named| -> Vec<Vec<String>> {
+        named.iter().map(|(name, n)| vec![name.clone(), grouped(*n)]).collect()
+    };
+    for (model, stages) in &summary.stages {
+        writeln!(out, "{}\n", table(&[model, "customers and visitors"], rows(stages)))?;
+    }
+    writeln!(out, "{}\n", table(&["segment", "members"], rows(&summary.segments)))?;
+    let top = summary.top.iter().map(|c| {
+        vec![
+            c.customer_id.clone(),
+            c.orders.to_string(),
+            money(c.historic),
+            money(c.formula),
+            c.activity.clone(),
+        ]
+    });
+    let headers = ["top customer", "orders", "historic CLV", "formula CLV, 3 years", "activity"];
+    writeln!(out, "{}\n", table(&headers, top.collect()))?;
+    if report.rejected_rows > 0 {
+        writeln!(out, "{} rows were rejected: `clvstream tail dlq`", report.rejected_rows)?;
+    }
+    writeln!(
+        out,
+        "{} records in {:.1} s, {} a second; {} changes written, each exactly once",
+        grouped(processed.records),
+        processed.seconds,
+        grouped(processed.per_second as u64),
+        grouped(report.outputs),
+    )?;
+    Ok(())
+}
+
+/// An exact decimal with its thousands apart.
+fn separated(decimal: &str) -> String {
+    let (whole, rest) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let whole = digits.parse().map_or_else(|_| digits.to_owned(), grouped);
+    if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
 }

@@ -1,12 +1,23 @@
 //! `clvstream replay`.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ::config::Loaded;
 use domain::time::TimeMs;
+use engine::bookkeeping::Counts;
+use runtime::load::{Delivery, Files};
+use runtime::workers::Until;
+use serde::Serialize;
 
 use crate::cli::{duration, instant, per_mille};
+use crate::cmd::mapping::read_mapping;
+use crate::error::CliError;
+use crate::render::{grouped, table};
+use crate::session::{self, Took};
+use crate::shutdown::Shutdown;
 
 /// `clvstream replay`
 #[derive(Args, Debug)]
@@ -48,4 +59,74 @@ pub struct ReplayArgs {
     /// Print the summary as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What a replay did.
+#[derive(Serialize)]
+struct Report {
+    loaded: runtime::load::Loaded,
+    processed: Took,
+    /// What became of all records since the first one, by name.
+    records: std::collections::BTreeMap<&'static str, u64>,
+}
+
+/// Loads the files into the input topics and processes them.
+///
+/// # Errors
+/// The mapping or a file cannot be used, or it was interrupted.
+pub fn run(
+    args: &ReplayArgs,
+    loaded: &Loaded,
+    shutdown: &Shutdown,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let mapping = read_mapping(&args.mapping)?;
+    let within = args.shuffle_within.unwrap_or_default().as_millis();
+    let delivery = Delivery {
+        seed: args.seed,
+        shuffle_within_ms: i64::try_from(within).unwrap_or(i64::MAX),
+        duplicate_per_mille: args.duplicate_per_mille.unwrap_or(0),
+        until: args.until,
+    };
+    let files = Files::open(&args.inputs, &mapping, &delivery).map_err(CliError::failure)?;
+    let deployment = session::open(loaded, mapping.currency())?;
+    let name = files.name.clone();
+    let items = files.items(&mapping, &deployment, &delivery);
+    let loaded = session::load(&deployment, &name, &delivery, items, shutdown)?;
+    let observers = session::unobserved();
+    let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
+    let report = Report {
+        loaded,
+        processed: took,
+        records: counts.named().into_iter().collect(),
+    };
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        return Ok(writeln!(out)?);
+    }
+    render(&report, &counts, out)
+}
+
+fn render(report: &Report, counts: &Counts, out: &mut dyn Write) -> Result<(), CliError> {
+    let Report {
+        loaded, processed, ..
+    } = report;
+    writeln!(
+        out,
+        "loaded     {} events, {} rows rejected, {} loaded before, {} after the end",
+        grouped(loaded.events),
+        grouped(loaded.rejected),
+        grouped(loaded.skipped),
+        grouped(loaded.after_end),
+    )?;
+    writeln!(
+        out,
+        "processed  {} records in {:.1} s: {} a second\n",
+        grouped(processed.records),
+        processed.seconds,
+        grouped(processed.per_second as u64),
+    )?;
+    let rows = counts.named().map(|(name, n)| vec![name.to_owned(), grouped(n)]);
+    writeln!(out, "{}", table(&["records since the first", "number"], rows.to_vec()))?;
+    Ok(())
 }

@@ -1,6 +1,16 @@
 //! `clvstream run`.
 
+use std::time::Duration;
+
+use ::config::Loaded;
 use clap::Args;
+use runtime::workers::{Observers, Until};
+use runtime::{Deployment, RuntimeError};
+use server::{Liveness, Metrics, Readiness, Server, Shown};
+
+use crate::error::CliError;
+use crate::session;
+use crate::shutdown::Shutdown;
 
 /// `clvstream run`
 #[derive(Args, Debug)]
@@ -16,3 +26,56 @@ Examples:
   clvstream run --config shop.toml
   clvstream run --set partitions=16 --set data_dir=/var/lib/clvstream --log-format json")]
 pub struct RunArgs {}
+
+/// A worker without progress for this long is taken for dead. A checkpoint of a full cache takes
+/// seconds on a slow disk.
+const LIVENESS_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs the service until it is asked to stop.
+///
+/// # Errors
+/// The deployment cannot be opened, the address is taken, or a worker failed.
+pub fn run(_: &RunArgs, loaded: &Loaded, shutdown: &Shutdown) -> Result<(), CliError> {
+    let deployment = session::open(loaded, None)?;
+    serve(&deployment, shutdown)
+}
+
+/// Works on `deployment` and serves metrics and health until asked to stop.
+///
+/// # Errors
+/// The address is taken, or a worker failed.
+pub fn serve(deployment: &Deployment, shutdown: &Shutdown) -> Result<(), CliError> {
+    let registry = server::registry().map_err(CliError::failure)?;
+    let metrics = Metrics::new(&registry).map_err(CliError::failure)?;
+    let shown = Shown {
+        registry,
+        liveness: Liveness::new(LIVENESS_DEADLINE),
+        readiness: Readiness::default(),
+    };
+    let readiness = shown.readiness.clone();
+    let observers = Observers {
+        metrics: Some(metrics),
+        liveness: Some(shown.liveness.clone()),
+        readiness: Some(readiness.clone()),
+    };
+    let server = Server::start(deployment.config.http.listen, shown).map_err(CliError::failure)?;
+    tracing::info!(
+        application = deployment.config.application_id,
+        partitions = deployment.config.partitions,
+        workers = deployment.workers(),
+        data_dir = %deployment.data_dir().display(),
+        http = %server.address(),
+        "running"
+    );
+    let done = session::process(deployment, Until::Stopped, shutdown, &observers);
+    readiness.stopping();
+    server.stop().map_err(CliError::failure)?;
+    let (counts, took) = done?;
+    tracing::info!(
+        records = took.records,
+        outputs = counts.outputs,
+        seconds = took.seconds,
+        "stopped; everything consumed is committed"
+    );
+    Ok(())
+}

@@ -2,24 +2,31 @@
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use config::Loaded;
 use domain::event::{Body, Event};
 use domain::money::Currency;
 use domain::time::TimeMs;
+use runtime::load::{Delivery, Item, load};
+use runtime::workers::{Shared, wall_clock};
+use runtime::{Deployment, RuntimeError};
 use traffic::{ConfigError, Disorder, ShopConfig, ShopTraffic};
 use wire::{Encoder, Format, SchemaSet};
 
 use crate::cli::{duration, instant, per_mille};
 use crate::error::CliError;
+use crate::render::grouped;
 use crate::shutdown::Shutdown;
 
 /// `clvstream simulate`
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 Makes up a whole shop: visits, funnels, orders with seasonality, discounts, refunds. The same seed
-gives the same events. They go to the input topics, or to a file as JSON lines.
+gives the same events. They go to the input topics, or to a file as JSON lines. What an interrupted
+simulation left undone is done when the same command is given again.
 
 Examples:
   clvstream simulate --events 1000000
@@ -68,11 +75,88 @@ pub struct SimulateArgs {
     pub output: Option<PathBuf>,
 }
 
+/// Makes up traffic.
+///
+/// # Errors
+/// No such shop can be made up, or its events cannot be written.
+pub fn run(
+    args: &SimulateArgs,
+    loaded: &Loaded,
+    shutdown: &Shutdown,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    match &args.output {
+        Some(file) => {
+            let written = to_file(args, loaded.config.currency, file, shutdown, out)?;
+            tracing::info!(events = written, "written");
+            Ok(())
+        }
+        None => to_log(args, loaded, shutdown, out),
+    }
+}
+
+fn to_log(
+    args: &SimulateArgs,
+    loaded: &Loaded,
+    shutdown: &Shutdown,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let deployment = Deployment::open(loaded, None, wall_clock())?;
+    let mut pace = Pace::new(args.rate);
+    let items = events(args, deployment.config.currency)?.map(|event| {
+        if pace.next(shutdown) {
+            return Err(RuntimeError::Interrupted);
+        }
+        Ok(Item::Event(
+            Arc::from(input_topic(&event.body)),
+            Box::new(event),
+        ))
+    });
+    let done = load(
+        &deployment,
+        &load_name(args),
+        &Delivery::PLAIN,
+        items,
+        &Shared::default(),
+        &mut |_| {},
+    )?;
+    let events = grouped(done.events);
+    match done.skipped {
+        0 => writeln!(out, "{events} events")?,
+        before => writeln!(
+            out,
+            "{events} events; {} were there before",
+            grouped(before)
+        )?,
+    }
+    Ok(())
+}
+
+/// Names what is made up: everything that decides what the events are, and in what order.
+fn load_name(args: &SimulateArgs) -> String {
+    let SimulateArgs {
+        events,
+        customers,
+        start,
+        days,
+        products,
+        seed,
+        rate: _,
+        shuffle_within,
+        duplicate_per_mille,
+        output: _,
+    } = args;
+    format!(
+        "simulate/{seed}/{}/{days}/{products}/{events:?}/{customers:?}/{shuffle_within:?}/{duplicate_per_mille:?}",
+        start.0
+    )
+}
+
 /// The events that were asked for, in the order of their delivery.
 ///
 /// # Errors
 /// No such shop can be made up: everything that is wrong.
-pub fn events(
+fn events(
     args: &SimulateArgs,
     currency: Currency,
 ) -> Result<impl Iterator<Item = Event> + use<>, CliError> {
@@ -109,8 +193,7 @@ fn wrong_shop(problems: Vec<ConfigError>) -> CliError {
 }
 
 /// The input topic, of the default ones, that an event of this kind belongs to.
-#[must_use]
-pub fn input_topic(body: &Body) -> &'static str {
+fn input_topic(body: &Body) -> &'static str {
     match body {
         Body::OrderCompleted(_)
         | Body::OrderCancelled { .. }
@@ -126,7 +209,7 @@ pub fn input_topic(body: &Body) -> &'static str {
 }
 
 /// Lets pass so many a second, evenly, or everything at once.
-pub struct Pace {
+struct Pace {
     start: Instant,
     rate: Option<u32>,
     passed: u64,
@@ -134,8 +217,7 @@ pub struct Pace {
 
 impl Pace {
     /// From now on.
-    #[must_use]
-    pub fn new(rate: Option<u32>) -> Pace {
+    fn new(rate: Option<u32>) -> Pace {
         Pace {
             start: Instant::now(),
             rate,
@@ -154,7 +236,7 @@ impl Pace {
     }
 
     /// Waits for the next one's turn; answers whether to stop instead.
-    pub fn next(&mut self, shutdown: &Shutdown) -> bool {
+    fn next(&mut self, shutdown: &Shutdown) -> bool {
         let wait = self.wait(self.start.elapsed());
         if wait.is_zero() {
             return shutdown.is_requested();
@@ -167,7 +249,7 @@ impl Pace {
 ///
 /// # Errors
 /// No such shop can be made up, or the file cannot be written.
-pub fn to_file(
+fn to_file(
     args: &SimulateArgs,
     currency: Currency,
     file: &Path,

@@ -1,0 +1,164 @@
+//! What commands that process records share: opening the deployment, working under a stop token
+//! with progress on a terminal, measuring what it took.
+
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use config::Loaded;
+use domain::money::Currency;
+use engine::bookkeeping::Counts;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use runtime::load::{self, Delivery, Item};
+use runtime::workers::{Observers, Shared, Until, run, wall_clock};
+use runtime::{Deployment, RuntimeError};
+use serde::Serialize;
+
+use crate::error::{CliError, Exit};
+use crate::shutdown::Shutdown;
+
+/// How often the stop token is looked at and progress is drawn.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Opens the deployment, for data in `currency` where a mapping says so.
+///
+/// # Errors
+/// It cannot be opened, or contradicts what was chosen at its first start.
+pub fn open(loaded: &Loaded, currency: Option<Currency>) -> Result<Deployment, CliError> {
+    Ok(Deployment::open(loaded, currency, wall_clock())?)
+}
+
+/// What a stretch of work took.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Took {
+    /// Records consumed.
+    pub records: u64,
+    /// Wall-clock seconds.
+    pub seconds: f64,
+    /// Records per second.
+    pub per_second: f64,
+}
+
+impl Took {
+    fn new(records: u64, since: Instant) -> Took {
+        let seconds = since.elapsed().as_secs_f64();
+        Took {
+            records,
+            seconds,
+            per_second: records as f64 / seconds.max(1e-9),
+        }
+    }
+}
+
+/// Loads `items` under `name`, with progress counted in items.
+///
+/// # Errors
+/// The load failed or was interrupted.
+pub fn load(
+    deployment: &Deployment,
+    name: &str,
+    delivery: &Delivery,
+    items: impl Iterator<Item = Result<Item, RuntimeError>>,
+    shutdown: &Shutdown,
+) -> Result<load::Loaded, CliError> {
+    let shared = Shared::default();
+    let bar = progress("loading", None);
+    let mut on_progress = |items: u64| {
+        if items.is_multiple_of(1_000) {
+            bar.set_position(items);
+            if shutdown.is_requested() {
+                shared.stop();
+            }
+        }
+    };
+    let loaded = load::load(deployment, name, delivery, items, &shared, &mut on_progress);
+    bar.finish_and_clear();
+    Ok(loaded?)
+}
+
+/// Processes what is in the inputs, until they are drained or until it is asked to stop.
+///
+/// # Errors
+/// A worker failed; or the inputs were to be drained and it was asked to stop before.
+pub fn process(
+    deployment: &Deployment,
+    until: Until,
+    shutdown: &Shutdown,
+    observers: &Observers,
+) -> Result<(Counts, Took), CliError> {
+    let started = Instant::now();
+    let shared = Shared::default();
+    let finished = AtomicBool::new(false);
+    let bar = match until {
+        Until::Drained => progress("processing", deployment.lag().ok()),
+        Until::Stopped => ProgressBar::hidden(),
+    };
+    let owned = deployment.open_all()?;
+    let before: u64 = owned.iter().map(|o| o.task.counts().consumed()).sum();
+    let counts = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !finished.load(Ordering::Relaxed) {
+                bar.set_position(shared.consumed());
+                if shutdown.wait(LOOK) {
+                    shared.stop();
+                    deployment.log.wake();
+                    return;
+                }
+            }
+        });
+        let counts = run(deployment, owned, until, &shared, observers);
+        finished.store(true, Ordering::Relaxed);
+        counts
+    });
+    bar.finish_and_clear();
+    let counts = counts?;
+    if until == Until::Drained && shutdown.is_requested() {
+        return Err(CliError::from(RuntimeError::Interrupted));
+    }
+    let records = counts.consumed().saturating_sub(before);
+    Ok((counts, Took::new(records, started)))
+}
+
+/// A progress bar on a terminal; nothing elsewhere.
+fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
+    let template = match length {
+        Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
+        None => "{msg} {spinner} {human_pos} {per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
+impl From<RuntimeError> for CliError {
+    fn from(error: RuntimeError) -> CliError {
+        let exit = match &error {
+            RuntimeError::Interrupted => Exit::Interrupted,
+            RuntimeError::Fixed { .. }
+            | RuntimeError::Mapping(_)
+            | RuntimeError::UnknownTopic { .. }
+            | RuntimeError::LoadUnderWay { .. } => Exit::Usage,
+            _ => Exit::Failure,
+        };
+        match error {
+            RuntimeError::Output(error) => CliError::from(error),
+            error => CliError::new(exit, error.to_string()),
+        }
+    }
+}
+
+/// Nobody watches.
+#[must_use]
+pub fn unobserved() -> Observers {
+    Observers {
+        metrics: None,
+        liveness: None,
+        readiness: None,
+    }
+}
