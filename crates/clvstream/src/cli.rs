@@ -98,6 +98,17 @@ pub enum Color {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run the service: consume the input topics, keep profiles, write what changes
+    Run(cmd::run::RunArgs),
+    /// Load history from files and process it
+    Replay(cmd::replay::ReplayArgs),
+    /// Play real orders with simulated browsing through the whole pipeline, and sum up
+    Demo(cmd::demo::DemoArgs),
+    /// Show what is known of one customer
+    Profile(cmd::profile::ProfileArgs),
+    /// Write profiles or the shop's days as a table
+    #[command(subcommand)]
+    Export(cmd::export::ExportCommand),
     /// Make up shop traffic, into the log or a file
     Simulate(cmd::simulate::SimulateArgs),
     /// Show records of a topic, decoded
@@ -118,7 +129,12 @@ impl Command {
     #[must_use]
     pub fn is_service(&self) -> bool {
         match self {
-            Command::Simulate(_)
+            Command::Run(_) => true,
+            Command::Replay(_)
+            | Command::Demo(_)
+            | Command::Profile(_)
+            | Command::Export(_)
+            | Command::Simulate(_)
             | Command::Tail(_)
             | Command::Topics(_)
             | Command::Mapping(_)

@@ -11,5 +11,6 @@ pub mod logging;
 pub mod reference;
 pub mod render;
 pub mod rules;
+pub mod session;
 pub mod shutdown;
 pub mod topic;

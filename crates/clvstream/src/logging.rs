@@ -12,10 +12,11 @@ use tracing_subscriber::util::TryInitError;
 use crate::cli::{self, Color, Global};
 
 /// The crates whose log lines are ours; others are heard from `warn` on.
-const OURS: [&str; 7] = [
+const OURS: [&str; 8] = [
     "clvstream",
     "engine",
     "eventlog",
+    "runtime",
     "server",
     "source",
     "store",

@@ -35,6 +35,11 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
     let global = &cli.global;
     let loaded = || loaded(cli);
     match &cli.command {
+        Command::Run(args) => cmd::run::run(args, &loaded()?, &shutdown()?),
+        Command::Replay(args) => cmd::replay::run(args, &loaded()?, &shutdown()?, out),
+        Command::Demo(args) => cmd::demo::run(args, loaded()?, &shutdown()?, out),
+        Command::Profile(args) => cmd::profile::run(args, &loaded()?, out),
+        Command::Export(command) => cmd::export::run(command, &loaded()?, out),
         Command::Simulate(args) => cmd::simulate::run(args, &loaded()?, &shutdown()?, out),
         Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
         Command::Topics(args) => cmd::topics::run(args, &loaded()?.config, out),

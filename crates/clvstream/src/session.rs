@@ -14,7 +14,7 @@ use runtime::workers::{Observers, Shared, Until, run, wall_clock};
 use runtime::{Deployment, RuntimeError};
 use serde::Serialize;
 
-use crate::error::{CliError, Exit};
+use crate::error::CliError;
 use crate::shutdown::Shutdown;
 
 /// How often the stop token is looked at and progress is drawn.
@@ -134,23 +134,6 @@ fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     }
     bar.set_message(what);
     bar
-}
-
-impl From<RuntimeError> for CliError {
-    fn from(error: RuntimeError) -> CliError {
-        let exit = match &error {
-            RuntimeError::Interrupted => Exit::Interrupted,
-            RuntimeError::Fixed { .. }
-            | RuntimeError::Mapping(_)
-            | RuntimeError::UnknownTopic { .. }
-            | RuntimeError::LoadUnderWay { .. } => Exit::Usage,
-            _ => Exit::Failure,
-        };
-        match error {
-            RuntimeError::Output(error) => CliError::from(error),
-            error => CliError::new(exit, error.to_string()),
-        }
-    }
 }
 
 /// Nobody watches.

@@ -22,8 +22,6 @@ use crate::workers::wall_clock;
 const ORDERS: &[u8] = include_bytes!("../../../data/cdnow/CDNOW_master.txt.zst");
 /// How they are read.
 const MAPPING: &str = include_str!("../../../mappings/cdnow.toml");
-/// Seed of the browsing.
-const SEED: u64 = 1;
 
 /// What the demo plays.
 pub struct Demo {
@@ -84,11 +82,11 @@ impl Demo {
             .map_or(TimeMs(0), |e| e.time.day().start().plus(DAY_MS - 1))
     }
 
-    /// Orders and browsing in time order, after what could not be read.
-    pub fn items(self) -> impl Iterator<Item = Result<Item, RuntimeError>> {
+    /// Orders and browsing in time order, after what could not be read. `seed` decides the browsing.
+    pub fn items(self, seed: u64) -> impl Iterator<Item = Result<Item, RuntimeError>> {
         let orders_topic: Arc<str> = Arc::from("orders");
         let browsing_topic: Arc<str> = Arc::from("clickstream");
-        let mut browsing = DemoBrowsing::new(self.orders.clone().into_iter(), SEED).peekable();
+        let mut browsing = DemoBrowsing::new(self.orders.clone().into_iter(), seed).peekable();
         let mut orders = self.orders.into_iter().peekable();
         let merged = std::iter::from_fn(move || {
             let browsing_first = match (browsing.peek(), orders.peek()) {

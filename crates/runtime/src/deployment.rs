@@ -255,6 +255,21 @@ impl Deployment {
             .collect()
     }
 
+    /// Records of the inputs that are not consumed yet.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn lag(&self) -> Result<u64, RuntimeError> {
+        let mut lag = 0;
+        for task in 0..self.config.partitions {
+            for input in self.inputs_of(task) {
+                let position = self.log.position(task, &input)?.unwrap_or(0);
+                lag += self.log.end_offset(&input)?.saturating_sub(position);
+            }
+        }
+        Ok(lag)
+    }
+
     /// Where the deployment is.
     #[must_use]
     pub fn data_dir(&self) -> &Path {

@@ -11,7 +11,7 @@ use domain::time::{DAY_MS, TimeMs};
 use engine::bookkeeping::Counts;
 use engine::port::{CommitError, OutRecord, TopicPartition};
 use engine::worker::{Owned, Worker, WorkerError};
-use server::{CommitOutcome, Liveness, Metrics, Outcome};
+use server::{CommitOutcome, Liveness, Metrics, Outcome, Readiness};
 use store::TaskStore;
 use wire::routed::Routed;
 
@@ -71,6 +71,8 @@ pub struct Observers {
     pub metrics: Option<Metrics>,
     /// Liveness, likewise.
     pub liveness: Option<Liveness>,
+    /// Readiness, likewise.
+    pub readiness: Option<Readiness>,
 }
 
 /// The wall clock.

@@ -88,7 +88,11 @@ pub fn run(
     let observers = session::unobserved();
     let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
     let report = Report {
-        summary: summarise(&deployment.open_all()?, &deployment.setup.definitions, as_of)?,
+        summary: summarise(
+            &deployment.open_all()?,
+            &deployment.setup.definitions,
+            as_of,
+        )?,
         rejected_rows: loaded.rejected,
         outputs: counts.outputs,
         processed: took,
@@ -121,7 +125,11 @@ fn render(
         summary, processed, ..
     } = report;
     let money = |minor: i64| separated(&currency.format(Minor(minor)));
-    writeln!(out, "CDNOW as of {}; browsing around its orders is simulated\n", &summary.as_of[..10])?;
+    writeln!(
+        out,
+        "CDNOW as of {}; browsing around its orders is simulated\n",
+        &summary.as_of[..10]
+    )?;
     writeln!(
         out,
         "  customers  {:>14}\n  visitors   {:>14}\n  orders     {:>14}\n  gross      {:>14} {currency}\n",
@@ -131,12 +139,23 @@ fn render(
         money(summary.gross),
     )?;
     let rows = |named: &Named| -> Vec<Vec<String>> {
-        named.iter().map(|(name, n)| vec![name.clone(), grouped(*n)]).collect()
+        named
+            .iter()
+            .map(|(name, n)| vec![name.clone(), grouped(*n)])
+            .collect()
     };
     for (model, stages) in &summary.stages {
-        writeln!(out, "{}\n", table(&[model, "customers and visitors"], rows(stages)))?;
+        writeln!(
+            out,
+            "{}\n",
+            table(&[model, "customers and visitors"], rows(stages))
+        )?;
     }
-    writeln!(out, "{}\n", table(&["segment", "members"], rows(&summary.segments)))?;
+    writeln!(
+        out,
+        "{}\n",
+        table(&["segment", "members"], rows(&summary.segments))
+    )?;
     let top = summary.top.iter().map(|c| {
         vec![
             c.customer_id.clone(),
@@ -146,10 +165,20 @@ fn render(
             c.activity.clone(),
         ]
     });
-    let headers = ["top customer", "orders", "historic CLV", "formula CLV, 3 years", "activity"];
+    let headers = [
+        "top customer",
+        "orders",
+        "historic CLV",
+        "formula CLV, 3 years",
+        "activity",
+    ];
     writeln!(out, "{}\n", table(&headers, top.collect()))?;
     if report.rejected_rows > 0 {
-        writeln!(out, "{} rows were rejected: `clvstream tail dlq`", report.rejected_rows)?;
+        writeln!(
+            out,
+            "{} rows were rejected: `clvstream tail dlq`",
+            report.rejected_rows
+        )?;
     }
     writeln!(
         out,
@@ -165,7 +194,13 @@ fn render(
 /// An exact decimal with its thousands apart.
 fn separated(decimal: &str) -> String {
     let (whole, rest) = decimal.split_once('.').unwrap_or((decimal, ""));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let (sign, digits) = whole
+        .strip_prefix('-')
+        .map_or(("", whole), |digits| ("-", digits));
     let whole = digits.parse().map_or_else(|_| digits.to_owned(), grouped);
-    if rest.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest}") }
+    if rest.is_empty() {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{rest}")
+    }
 }

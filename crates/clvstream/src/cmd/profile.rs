@@ -42,7 +42,10 @@ pub fn run(args: &ProfileArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(
     let definitions = &deployment.setup.definitions;
     let task = partition_of(args.id.as_bytes(), deployment.config.partitions);
     let owned = deployment.open_task(task)?;
-    let found = owned.store.get(Table::Profiles, args.id.as_bytes()).map_err(CliError::failure)?;
+    let found = owned
+        .store
+        .get(Table::Profiles, args.id.as_bytes())
+        .map_err(CliError::failure)?;
     let unknown = || {
         CliError::failure("nothing is known of this customer").hint(
             "ids are compared byte by byte; a visitor who is not identified is `anon:` and his \
@@ -51,7 +54,12 @@ pub fn run(args: &ProfileArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(
     };
     let bytes = found.ok_or_else(unknown)?;
     let profile = decode_profile(&bytes, definitions).map_err(CliError::failure)?;
-    let as_of = owned.task.bookkeeping().clock.stream_time.max(profile.live.clock);
+    let as_of = owned
+        .task
+        .bookkeeping()
+        .clock
+        .stream_time
+        .max(profile.live.clock);
     let owner = Owner::from_key(&args.id);
     let row = profile_row(&owner, &profile, as_of, definitions).ok_or_else(unknown)?;
     if args.json {
@@ -62,13 +70,16 @@ pub fn run(args: &ProfileArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(
         return Ok(writeln!(out)?);
     }
     writeln!(out, "as of {as_of}, amounts in {}\n", definitions.currency)?;
-    let rows = row.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
-        let text = match value {
-            serde_json::Value::String(text) => text,
-            other => other.to_string(),
-        };
-        vec![name, text]
-    });
+    let rows = row
+        .into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| {
+            let text = match value {
+                serde_json::Value::String(text) => text,
+                other => other.to_string(),
+            };
+            vec![name, text]
+        });
     writeln!(out, "{}", table(&["field", "value"], rows.collect()))?;
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
 use ::config::Loaded;
+use clap::Args;
 use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
 use runtime::load::{Delivery, Files};
@@ -126,7 +126,13 @@ fn render(report: &Report, counts: &Counts, out: &mut dyn Write) -> Result<(), C
         processed.seconds,
         grouped(processed.per_second as u64),
     )?;
-    let rows = counts.named().map(|(name, n)| vec![name.to_owned(), grouped(n)]);
-    writeln!(out, "{}", table(&["records since the first", "number"], rows.to_vec()))?;
+    let rows = counts
+        .named()
+        .map(|(name, n)| vec![name.to_owned(), grouped(n)]);
+    writeln!(
+        out,
+        "{}",
+        table(&["records since the first", "number"], rows.to_vec())
+    )?;
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use ::config::Loaded;
 use clap::Args;
+use runtime::Deployment;
 use runtime::workers::{Observers, Until};
-use runtime::{Deployment, RuntimeError};
 use server::{Liveness, Metrics, Readiness, Server, Shown};
 
 use crate::error::CliError;

@@ -1,6 +1,6 @@
 //! What the tests of this crate share: data folders, deployments in temporary folders, replays.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -85,6 +85,7 @@ pub fn process(
     let observers = Observers {
         metrics: None,
         liveness: None,
+        readiness: None,
     };
     let owned = deployment.open_all()?;
     Ok(run(
