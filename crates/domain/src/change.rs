@@ -99,7 +99,8 @@ pub struct Formula {
     pub orders_per_year: f64,
     /// Observed lifetime, first to last order, in years of 365.25 days.
     pub observed_years: f64,
-    /// Lifetime that the prospective value assumes: the configured one, never less than observed.
+    /// Lifetime that the prospective value assumes: the configured one, never less than observed;
+    /// the observed one once the relation has ended.
     pub expected_years: f64,
     /// Value with the expected lifetime, in minor units, rounded half to even.
     pub prospective: Minor,

@@ -337,7 +337,7 @@ impl View {
         let (historic, orders, value_status) = after;
         let update = ClvUpdate {
             historic,
-            formula: value::formula(&self.stats, definitions),
+            formula: value::formula(&self.stats, value_status, definitions),
             value_status,
             orders,
             delta: historic.net - before.0.net,

@@ -1,6 +1,6 @@
 //! Value so far and by formula (R01, R03, R04, R05), from an order book's statistics.
 
-use crate::change::{Formula, Historic};
+use crate::change::{Formula, Historic, ValueStatus};
 use crate::definitions::Definitions;
 use crate::money::Minor;
 use crate::orders::OrderStats;
@@ -38,10 +38,15 @@ pub fn historic(stats: &OrderStats, definitions: &Definitions) -> Historic {
 /// With the observed lifetime of a customer with several orders this is what the orders that count
 /// came to in all, which is the check in the tests: frequency is orders per year of observed
 /// lifetime, so the years cancel. The prospective value takes the configured lifetime instead,
-/// never less than the customer's own. One order, or several within less than four weeks, has no
+/// never less than the customer's own; once the relation has ended (R04) there is nothing to expect,
+/// and it is what the orders that count came to. One order, or several within less than four weeks, has no
 /// frequency of its own: the population's stands in, and the result says so.
 #[must_use]
-pub fn formula(stats: &OrderStats, definitions: &Definitions) -> Option<Formula> {
+pub fn formula(
+    stats: &OrderStats,
+    status: ValueStatus,
+    definitions: &Definitions,
+) -> Option<Formula> {
     let (first, last) = (stats.first?, stats.last?);
     let kept = stats.gross - stats.cancelled;
     let orders = f64::from(stats.orders);
@@ -53,13 +58,19 @@ pub fn formula(stats: &OrderStats, definitions: &Definitions) -> Option<Formula>
     } else {
         definitions.population_orders_per_year
     };
-    let expected_years = definitions.expected_lifetime_years.max(observed_years);
+    let (expected_years, prospective) = match status {
+        ValueStatus::Final => (observed_years, kept),
+        ValueStatus::Interim => {
+            let years = definitions.expected_lifetime_years.max(observed_years);
+            (years, round(average * orders_per_year * years))
+        }
+    };
     Some(Formula {
         average_order_value: round(average),
         orders_per_year,
         observed_years,
         expected_years,
-        prospective: round(average * orders_per_year * expected_years),
+        prospective,
         frequency_is_own,
     })
 }
@@ -95,7 +106,12 @@ mod tests {
     #[test]
     fn r03_with_the_observed_lifetime_the_formula_is_the_gross_of_repeaters() {
         for (orders, gross, days) in [(2, 5906, 28), (3, 7402, 213), (40, 123_456_789, 700)] {
-            let formula = formula(&stats(orders, gross, days), &definitions()).expect("has orders");
+            let formula = formula(
+                &stats(orders, gross, days),
+                ValueStatus::Interim,
+                &definitions(),
+            )
+            .expect("has orders");
             assert!(formula.frequency_is_own);
             let observed = formula.average_order_value.0 as f64
                 * formula.orders_per_year
@@ -107,7 +123,8 @@ mod tests {
 
     #[test]
     fn r03_one_order_takes_the_population_s_frequency_and_says_so() {
-        let formula = formula(&stats(1, 10_000, 0), &definitions()).expect("has an order");
+        let formula = formula(&stats(1, 10_000, 0), ValueStatus::Interim, &definitions())
+            .expect("has an order");
         assert!(!formula.frequency_is_own);
         assert_eq!(formula.prospective, Minor(45_000)); // 100.00 × 1.5 a year × 3 years
     }
@@ -116,21 +133,37 @@ mod tests {
     fn r03_orders_minutes_apart_make_no_frequency() {
         let mut hasty = stats(2, 20_000, 0);
         hasty.last = Some(TimeMs(60_000));
-        let formula = formula(&hasty, &definitions()).expect("has orders");
+        let formula = formula(&hasty, ValueStatus::Interim, &definitions()).expect("has orders");
         assert!(!formula.frequency_is_own);
         assert_eq!(formula.prospective, Minor(45_000));
     }
 
     #[test]
     fn r03_a_longer_observed_lifetime_wins_over_the_expected_one() {
-        let formula = formula(&stats(5, 50_000, 3653), &definitions()).expect("has orders");
+        let formula = formula(
+            &stats(5, 50_000, 3653),
+            ValueStatus::Interim,
+            &definitions(),
+        )
+        .expect("has orders");
         assert!(formula.expected_years > 10.0);
         assert_eq!(formula.prospective, Minor(50_000));
     }
 
     #[test]
+    fn r04_once_the_relation_has_ended_nothing_more_is_expected() {
+        let ended = formula(&stats(5, 50_000, 100), ValueStatus::Final, &definitions());
+        let ended = ended.expect("has orders");
+        assert_eq!(ended.prospective, Minor(50_000));
+        assert!(ended.expected_years < 1.0);
+    }
+
+    #[test]
     fn no_order_that_counts_has_no_formula() {
-        assert_eq!(formula(&OrderStats::default(), &definitions()), None);
+        assert_eq!(
+            formula(&OrderStats::default(), ValueStatus::Interim, &definitions()),
+            None
+        );
     }
 
     #[test]

@@ -212,7 +212,11 @@ fn order_columns(
             .mean_interval_ms()
             .map_or(Value::Null, |ms| days(ms).into()),
     );
-    let formula = value::formula(&stats, definitions);
+    let status = match view.clock <= as_of {
+        true => view.value_status(definitions),
+        false => ValueStatus::Interim,
+    };
+    let formula = value::formula(&stats, status, definitions);
     let formula = formula.as_ref();
     put(
         "average_order_value",

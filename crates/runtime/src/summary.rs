@@ -91,7 +91,7 @@ pub fn summarise(
             Owner::Customer(id) => {
                 customers += u64::from(view.stats().orders > 0);
                 let historic = value::historic(view.stats(), definitions);
-                let formula = value::formula(view.stats(), definitions);
+                let formula = value::formula(view.stats(), view.value_status(definitions), definitions);
                 let activity = definitions.models.iter().find(|m| m.name == "activity");
                 let stage = activity.and_then(|model| {
                     let state = view.stages.iter().find(|s| s.model == model.tag)?;
