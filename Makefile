@@ -35,6 +35,10 @@ test: deps ## formatting, lints and all tests but the long ones; P=crate, T=part
 test-long: deps ## the long tests only
 	@$(XTASK) test --long $(SELECT)
 
+.PHONY: bench
+bench: build ## measure throughput and CPU on synthetic and real data; EVENTS=n
+	@scripts/bench $(EVENTS)
+
 .PHONY: fmt
 fmt: deps ## format the code
 	@cargo fmt --all

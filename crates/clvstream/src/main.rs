@@ -35,7 +35,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
     let global = &cli.global;
     let loaded = || loaded(cli);
     match &cli.command {
-        Command::Run(args) => cmd::run::run(args, &loaded()?, &shutdown()?),
+        Command::Run(args) => cmd::run::run(args, &loaded()?, &shutdown()?, out),
         Command::Replay(args) => cmd::replay::run(args, &loaded()?, &shutdown()?, out),
         Command::Demo(args) => cmd::demo::run(args, loaded()?, &shutdown()?, out),
         Command::Profile(args) => cmd::profile::run(args, &loaded()?, out),

@@ -1,5 +1,6 @@
 //! `clvstream run`.
 
+use std::io::Write;
 use std::time::Duration;
 
 use ::config::Loaded;
@@ -9,6 +10,7 @@ use runtime::workers::{Observers, Until};
 use server::{Liveness, Metrics, Readiness, Server, Shown};
 
 use crate::error::CliError;
+use crate::render::grouped;
 use crate::session;
 use crate::shutdown::Shutdown;
 
@@ -24,8 +26,17 @@ Metrics and health: http://127.0.0.1:9464/metrics, /livez, /readyz (`http.listen
 Examples:
   clvstream run
   clvstream run --config shop.toml
+  clvstream run --drain
   clvstream run --set partitions=16 --set data_dir=/var/lib/clvstream --log-format json")]
-pub struct RunArgs {}
+pub struct RunArgs {
+    /// Stop once everything in the input topics has been consumed, and say how long it took
+    #[arg(long)]
+    pub drain: bool,
+
+    /// With --drain: print what it took as JSON
+    #[arg(long, requires = "drain")]
+    pub json: bool,
+}
 
 /// A worker without progress for this long is taken for dead. A checkpoint of a full cache takes
 /// seconds on a slow disk.
@@ -35,9 +46,34 @@ const LIVENESS_DEADLINE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The deployment cannot be opened, the address is taken, or a worker failed.
-pub fn run(_: &RunArgs, loaded: &Loaded, shutdown: &Shutdown) -> Result<(), CliError> {
+pub fn run(
+    args: &RunArgs,
+    loaded: &Loaded,
+    shutdown: &Shutdown,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     let deployment = session::open(loaded, None)?;
-    serve(&deployment, shutdown)
+    if !args.drain {
+        return serve(&deployment, shutdown);
+    }
+    let (counts, took) =
+        session::process(&deployment, Until::Drained, shutdown, &session::unobserved())?;
+    if args.json {
+        let report = serde_json::json!({
+            "processed": took,
+            "records": counts.named().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        });
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        return Ok(writeln!(out)?);
+    }
+    writeln!(
+        out,
+        "{} records in {:.1} s: {} a second",
+        grouped(took.records),
+        took.seconds,
+        grouped(took.per_second as u64),
+    )?;
+    Ok(())
 }
 
 /// Works on `deployment` and serves metrics and health until asked to stop.
