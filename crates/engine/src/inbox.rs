@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use domain::event::Event;
+use domain::event::{Event, Text};
 use domain::time::TimeMs;
 use wire::Rejection;
 use wire::routed::Routed;
@@ -32,6 +32,8 @@ pub struct Waiting {
     pub offset: u64,
     /// Its event time; of a rejected one, the beginning of time, so that it holds nobody up.
     pub time: TimeMs,
+    /// Key of the profile that it belongs to, if it is an event.
+    pub owner: Option<Text>,
     /// What it is.
     pub input: Input,
 }
@@ -161,6 +163,7 @@ mod tests {
         Waiting {
             offset,
             time: TimeMs(time),
+            owner: None,
             input: Input::Routed(Routed::Tick { now: TimeMs(time) }),
         }
     }

@@ -184,13 +184,9 @@ impl Task {
         let mut wanted: Vec<Text> = self
             .inbox
             .waiting(lane)
-            .filter_map(|w| match &w.input {
-                Input::Event(event) => event.owner(),
-                Input::Routed(Routed::Event { event, .. }) => event.owner(),
-                _ => None,
-            })
-            .map(|owner| owner.key())
-            .filter(|key| !self.profiles.contains_key(key))
+            .filter_map(|w| w.owner.as_ref())
+            .filter(|key| !self.profiles.contains_key(*key))
+            .cloned()
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -246,17 +242,21 @@ impl Task {
         };
         self.batch.positions.insert(lane, waiting.offset + 1);
         self.batch.consumed += 1;
-        self.consume(waiting.input, state)?;
+        self.consume(waiting, state)?;
         Ok(Step::Advanced)
     }
 
-    fn consume(&mut self, input: Input, state: &dyn StateReader) -> Result<(), StateError> {
-        match input {
-            Input::Event(event) => self.route(&event, state),
-            Input::Routed(Routed::Event { event, .. }) => match event.owner() {
-                Some(owner) => self.apply(&event, &owner, state),
-                None => Err(StateError("a forwarded event has no owner".to_owned())),
-            },
+    fn consume(&mut self, waiting: Waiting, state: &dyn StateReader) -> Result<(), StateError> {
+        let owned = |owner: Option<Text>| {
+            owner.ok_or_else(|| {
+                StateError("an event without an owner passed the decoder".to_owned())
+            })
+        };
+        match waiting.input {
+            Input::Event(event) => self.route(&event, &owned(waiting.owner)?, state),
+            Input::Routed(Routed::Event { event, .. }) => {
+                self.apply(&event, &owned(waiting.owner)?, state)
+            }
             Input::Routed(control) => {
                 self.book.counts.control += 1;
                 match control {
@@ -301,16 +301,15 @@ impl Task {
     }
 
     /// To the event's owner: here, or by way of `internal.routed`.
-    fn route(&mut self, event: &Event, state: &dyn StateReader) -> Result<(), StateError> {
-        let Some(owner) = event.owner() else {
-            return Err(StateError(
-                "an event without an owner passed the decoder".to_owned(),
-            ));
-        };
-        let key = owner.key();
+    fn route(
+        &mut self,
+        event: &Event,
+        key: &Text,
+        state: &dyn StateReader,
+    ) -> Result<(), StateError> {
         let partition = partition_of(key.as_bytes(), self.setup.tasks);
         if partition == self.id {
-            return self.apply(event, &owner, state);
+            return self.apply(event, key, state);
         }
         self.book.counts.forwarded += 1;
         let time = self.book.clock.input_time;
@@ -328,23 +327,22 @@ impl Task {
     fn apply(
         &mut self,
         event: &Event,
-        owner: &Owner,
+        key: &Text,
         state: &dyn StateReader,
     ) -> Result<(), StateError> {
-        let key = owner.key();
-        self.load(&key, state)?;
+        self.load(key, state)?;
         let frontier = self.frontier();
         let definitions = Arc::clone(&self.setup.definitions);
         let mut changes = std::mem::take(&mut self.batch.changes);
-        let Some(warm) = self.profiles.get_mut(&key) else {
+        let Some(warm) = self.profiles.get_mut(key) else {
             return Err(StateError("a profile that was loaded is gone".to_owned()));
         };
-        let is_customer = matches!(owner, Owner::Customer(_));
         let days = if event.body.is_order_fact() {
             warm.profile.live.book.days_touched(event)
         } else {
             Vec::new()
         };
+        let is_customer = !days.is_empty() && matches!(Owner::from_key(key), Owner::Customer(_));
         let day_totals = |profile: &Profile| -> Vec<DayTotals> {
             let book = &profile.live.book;
             days.iter()
@@ -363,7 +361,7 @@ impl Task {
         }
         // Also after a duplicate: what was due before it has fired, and what was pending may have
         // settled; what is in memory and what is in the store must not come apart.
-        self.touched(&key, &mut changes);
+        self.touched(key, &mut changes);
         for ((day, before), after) in days.iter().zip(before).zip(after) {
             let difference = after.minus(&before);
             if difference != DayTotals::default() {

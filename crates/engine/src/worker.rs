@@ -210,6 +210,10 @@ fn decode(
         return Ok(Waiting {
             offset,
             time: routed_time(&routed),
+            owner: match &routed {
+                Routed::Event { event, .. } => event.owner().map(|owner| owner.key()),
+                _ => None,
+            },
             input: Input::Routed(routed),
         });
     }
@@ -222,6 +226,7 @@ fn decode(
         Ok(event) => Waiting {
             offset,
             time: event.time,
+            owner: event.owner().map(|owner| owner.key()),
             input: Input::Event(Box::new(event)),
         },
         Err(rejection) => rejected(offset, rejection, record, rejections),
@@ -238,6 +243,7 @@ fn rejected(
     Waiting {
         offset,
         time: TimeMs::MIN,
+        owner: None,
         input: Input::Rejected(Box::new((rejection, record))),
     }
 }
