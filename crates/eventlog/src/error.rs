@@ -18,6 +18,9 @@ pub enum EventLogError {
         "no space left for the log in {0}: free some space and start again; what was committed is kept"
     )]
     DiskFull(PathBuf),
+    /// There is no room to look into the log from.
+    #[error("no temporary folder can be made ({0}): let TMPDIR name a folder that is writable")]
+    Scratch(std::io::Error),
     /// The process may not read or write the folder.
     #[error(
         "the log in {0} cannot be accessed: make the folder readable and writable for this user"

@@ -10,7 +10,7 @@
 //! - Retention never removes what a task has not consumed.
 //!
 //! It makes no claim to be Kafka: no network, no consumer groups, no fencing between processes. A
-//! second process is kept out by RocksDB's lock.
+//! second process is kept out by RocksDB's lock; it can look on through a [`LogView`].
 
 mod codec;
 mod error;
@@ -19,6 +19,7 @@ mod open;
 mod read;
 mod retention;
 mod topic;
+mod view;
 mod worker;
 mod write;
 
@@ -26,4 +27,5 @@ pub use error::EventLogError;
 pub use log::{EmbeddedLog, Options};
 pub use read::StoredRecord;
 pub use topic::{Cleanup, TopicInfo};
+pub use view::LogView;
 pub use worker::EmbeddedWorker;

@@ -16,7 +16,7 @@ use crate::open::{db_options, meta_options, record_options};
 use crate::topic::{Cleanup, Partition, Tail, Topic, TopicInfo, lock};
 use crate::write::Prepared;
 
-const RECORDS: &str = "records";
+pub(crate) const RECORDS: &str = "records";
 
 /// How the log behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,7 +79,15 @@ impl EmbeddedLog {
         ];
         let db = DB::open_cf_with_opts(&common, path, families)
             .map_err(|e| EventLogError::from_rocks(path, e))?;
-        let mut log = EmbeddedLog {
+        let mut log = EmbeddedLog::over(db, path, options);
+        log.incarnation = log.load_head()?;
+        log.reload_topics()?;
+        Ok(Arc::new(log))
+    }
+
+    /// Over a database of which nothing has been read yet.
+    pub(crate) fn over(db: DB, path: &Path, options: Options) -> EmbeddedLog {
+        EmbeddedLog {
             db,
             dir: path.to_path_buf(),
             options,
@@ -90,11 +98,14 @@ impl EmbeddedLog {
             appended: Condvar::new(),
             tasks: Mutex::default(),
             removal: Mutex::default(),
-        };
-        log.incarnation = log.load_head()?;
-        let topics = log.load_topics()?;
-        log.topics = RwLock::new(topics);
-        Ok(Arc::new(log))
+        }
+    }
+
+    /// Takes topics and ends from what is stored.
+    pub(crate) fn reload_topics(&self) -> Result<(), EventLogError> {
+        let topics = self.load_topics()?;
+        *self.topics.write().unwrap_or_else(PoisonError::into_inner) = topics;
+        Ok(())
     }
 
     /// Identifies this log among all others: made when the folder was, and never changed.

@@ -21,19 +21,27 @@ const FORMAT: u8 = 1;
 impl EmbeddedLog {
     /// Reads format and incarnation; a new log gets them.
     pub(crate) fn load_head(&self) -> Result<Vec<u8>, EventLogError> {
+        if let Some(incarnation) = self.read_head()? {
+            return Ok(incarnation);
+        }
+        if self.db.iterator(IteratorMode::Start).next().is_some() {
+            return Err(self.corrupt("it holds entries and no head record"));
+        }
+        let identity = self.db.get_db_identity().map_err(|e| self.error(e))?;
+        let mut batch = WriteBatch::default();
+        batch.put(codec::HEAD, [&[FORMAT], identity.as_slice()].concat());
+        self.write_meta(batch)?;
+        Ok(identity)
+    }
+
+    /// The incarnation; `None` where nothing has been written yet.
+    pub(crate) fn read_head(&self) -> Result<Option<Vec<u8>>, EventLogError> {
         let head = self.db.get(codec::HEAD).map_err(|e| self.error(e))?;
         let Some(head) = head else {
-            if self.db.iterator(IteratorMode::Start).next().is_some() {
-                return Err(self.corrupt("it holds entries and no head record"));
-            }
-            let identity = self.db.get_db_identity().map_err(|e| self.error(e))?;
-            let mut batch = WriteBatch::default();
-            batch.put(codec::HEAD, [&[FORMAT], identity.as_slice()].concat());
-            self.write_meta(batch)?;
-            return Ok(identity);
+            return Ok(None);
         };
         match head.split_first() {
-            Some((&FORMAT, incarnation)) => Ok(incarnation.to_vec()),
+            Some((&FORMAT, incarnation)) => Ok(Some(incarnation.to_vec())),
             Some((&found, _)) => Err(EventLogError::Format {
                 path: self.dir.clone(),
                 found,

@@ -21,18 +21,35 @@ const REMOVED_AT_ONCE: usize = 10_000;
 type Positions = BTreeMap<(u16, u32), u64>;
 
 impl EmbeddedLog {
-    /// Removes what the topics' policies allow to be removed at `now`. May run beside everything
-    /// else.
+    /// Removes what the topics' policies allow to be removed at `now`, and answers how many
+    /// records that were. May run beside everything else.
     ///
     /// # Errors
     /// The log cannot be read or written.
-    pub fn enforce_retention(&self, now: TimeMs) -> Result<(), EventLogError> {
+    pub fn enforce_retention(&self, now: TimeMs) -> Result<u64, EventLogError> {
+        self.enforce_retention_unless(now, &|| false)
+    }
+
+    /// As [`EmbeddedLog::enforce_retention`], but ends before the next partition once `stop` says
+    /// so: compaction of a large changelog takes a while.
+    ///
+    /// # Errors
+    /// The log cannot be read or written.
+    pub fn enforce_retention_unless(
+        &self,
+        now: TimeMs,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64, EventLogError> {
         let _removal = lock(&self.removal);
         let positions = self.lowest_positions()?;
+        let mut removed = 0;
         for topic in self.all_topics() {
             for partition in 0..topic.partitions.len() as u32 {
-                match topic.cleanup() {
-                    Cleanup::Keep => {}
+                if stop() {
+                    return Ok(removed);
+                }
+                removed += match topic.cleanup() {
+                    Cleanup::Keep => 0,
                     Cleanup::Compact => self.compact(&topic, partition, now)?,
                     Cleanup::Delete {
                         retention_ms,
@@ -40,12 +57,12 @@ impl EmbeddedLog {
                     } => {
                         let limits = (retention_ms, retention_bytes);
                         let consumed = positions.get(&(topic.id, partition)).copied();
-                        self.trim(&topic, partition, now, limits, consumed)?;
+                        self.trim(&topic, partition, now, limits, consumed)?
                     }
-                }
+                };
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     fn lowest_positions(&self) -> Result<Positions, EventLogError> {
@@ -72,7 +89,7 @@ impl EmbeddedLog {
         now: TimeMs,
         (retention_ms, retention_bytes): (Option<u64>, Option<u64>),
         consumed: Option<u64>,
-    ) -> Result<(), EventLogError> {
+    ) -> Result<u64, EventLogError> {
         let place = &topic.partitions[partition as usize];
         let (bounds, end) = (place.bounds(), place.end());
         let mut start = bounds.start;
@@ -85,8 +102,9 @@ impl EmbeddedLog {
         }
         let start = start.min(consumed.unwrap_or(end)).min(end);
         if start <= bounds.start {
-            return Ok(());
+            return Ok(0);
         }
+        let removed = start - bounds.start;
         let records = self.records()?;
         let first = codec::record_key(topic.id, partition, 0);
         let after = codec::record_key(topic.id, partition, start);
@@ -107,7 +125,8 @@ impl EmbeddedLog {
         // Gives whole files back at once; the rest goes with compaction.
         self.db
             .delete_file_in_range_cf(records, first, after)
-            .map_err(|e| self.error(e))
+            .map_err(|e| self.error(e))?;
+        Ok(removed)
     }
 
     /// The first offset of a record taken in at `oldest` or later. The log's time only grows, so
@@ -165,7 +184,7 @@ impl EmbeddedLog {
 
     /// Removes records that newer ones of the same key supersede, and old tombstones. Each round
     /// reads the partition once for as many new keys as fit the memory.
-    fn compact(&self, topic: &Topic, partition: u32, now: TimeMs) -> Result<(), EventLogError> {
+    fn compact(&self, topic: &Topic, partition: u32, now: TimeMs) -> Result<u64, EventLogError> {
         let place = &topic.partitions[partition as usize];
         let Options {
             compact_min_records,
@@ -177,14 +196,15 @@ impl EmbeddedLog {
         let bounds = place.bounds();
         let fresh = place.end() - bounds.clean_end;
         if fresh == 0 || fresh < compact_min_records.max(bounds.clean_records) {
-            return Ok(());
+            return Ok(0);
         }
         let end = place.end();
+        let mut removed = 0;
         while place.bounds().clean_end < end {
             let newest = self.newest(topic, partition, place.bounds().clean_end..end)?;
-            self.remove_superseded(topic, partition, &newest, kept_since)?;
+            removed += self.remove_superseded(topic, partition, &newest, kept_since)?;
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// The newest offset of each key in `offsets`, as far as memory goes.
@@ -222,11 +242,12 @@ impl EmbeddedLog {
         partition: u32,
         newest: &Newest,
         kept_since: TimeMs,
-    ) -> Result<(), EventLogError> {
+    ) -> Result<u64, EventLogError> {
         let place = &topic.partitions[partition as usize];
         let records = self.records()?;
         let mut batch = WriteBatch::default();
         let mut bounds = place.bounds();
+        let mut removed = 0;
         bounds.clean_records = 0;
         self.visit(
             topic,
@@ -244,6 +265,7 @@ impl EmbeddedLog {
                     return Ok::<Next, EventLogError>(Next::Continue);
                 }
                 batch.delete_cf(records, codec::record_key(topic.id, partition, offset));
+                removed += 1;
                 if batch.len() >= REMOVED_AT_ONCE {
                     // The bound is stored before what it stands for is gone.
                     batch.put(
@@ -260,7 +282,7 @@ impl EmbeddedLog {
         batch.put(codec::bounds_key(topic.id, partition), bounds.to_bytes());
         self.write_meta(batch)?;
         place.set_bounds(bounds);
-        Ok(())
+        Ok(removed)
     }
 
     /// The bounds to store while a compaction is under way: what is clean has not moved yet, but

@@ -38,13 +38,13 @@ fn records_go_by_age_and_offsets_go_on_even_from_an_empty_partition() {
     for (n, at_ms) in [0, 10, 20, 200].into_iter().enumerate() {
         append_at(&log, "t", &n.to_string(), None, at_ms);
     }
-    for (now_ms, left) in [
-        (100, vec!["0:0", "1:1", "2:2", "3:3"]),
-        (111, vec!["2:2", "3:3"]),
-        (300, vec!["3:3"]),
-        (301, vec![]),
+    for (now_ms, removed, left) in [
+        (100, 0, vec!["0:0", "1:1", "2:2", "3:3"]),
+        (111, 2, vec!["2:2", "3:3"]),
+        (300, 1, vec!["3:3"]),
+        (301, 1, vec![]),
     ] {
-        log.enforce_retention(NOW.plus(now_ms)).unwrap();
+        assert_eq!(log.enforce_retention(NOW.plus(now_ms)).unwrap(), removed);
         assert_eq!(dump(&log, "t", 0), left, "at {now_ms}");
     }
     drop(log);
