@@ -89,6 +89,7 @@ impl Bookkeeping {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = MetaWriter::new();
         out.time(self.clock.stream_time);
+        out.time(self.clock.lowest);
         out.time(self.clock.input_time);
         out.time(self.clock.ticked_to);
         out.time(self.clock.closed_to);
@@ -126,6 +127,7 @@ impl Bookkeeping {
         let mut from = MetaReader::new(bytes)?;
         let mut clock = StreamClock {
             stream_time: from.time()?,
+            lowest: from.time()?,
             input_time: from.time()?,
             ticked_to: from.time()?,
             closed_to: from.time()?,

@@ -1,11 +1,13 @@
 //! Stream time of one task: how far its inputs have come, in event time.
 //!
-//! Invariants: it is a function of the records consumed so far, and of nothing else. It is the lowest
-//! of the inputs that are not idle, where an input is a partition that the task reads or a task that
-//! forwards to it. An input counts from its first record on and until a tick says that all of them
-//! are idle. It goes back in one case only: when another task forwards for the first time and is
-//! behind. Nothing of that task's customers has been seen before, and they must not age by the
-//! clock of others before their events are here.
+//! Invariants: it is a function of the records consumed so far, and of nothing else, and never goes
+//! back (I8). It is the lowest of the inputs that are not idle, where an input is a partition that the
+//! task reads or a task that forwards to it. An input counts from its first record on and until a
+//! tick says that all of them are idle.
+//!
+//! When another task forwards for the first time and is behind, stream time stands still until it has
+//! caught up; and [`StreamClock::frontier`] goes by where that task is. Nothing of its customers
+//! has been seen before, and they must not age by the clock of others before their events are here.
 
 use std::collections::BTreeMap;
 
@@ -28,11 +30,14 @@ pub struct StreamClock {
     pub sources: BTreeMap<ClockSource, TimeMs>,
     /// Stream time; [`TimeMs::MIN`] before the first record.
     pub stream_time: TimeMs,
+    /// The lowest of the sources, which what is late is judged by: stream time, or less after first
+    /// contact with a task that is behind.
+    pub lowest: TimeMs,
     /// How far the task's own partitions have come: what it tells those that it forwards to. What
     /// others forward to it is no part of that, because it goes no further; and two tasks that
     /// forward to each other would each wait for the other.
     pub input_time: TimeMs,
-    /// The latest tick; stream time does not go back behind it.
+    /// The latest tick; first contact does not reach back behind it.
     pub ticked_to: TimeMs,
     /// Nothing at or before this instant can be overtaken, whatever the grace: the end of a replay.
     pub closed_to: TimeMs,
@@ -43,6 +48,7 @@ impl Default for StreamClock {
         StreamClock {
             sources: BTreeMap::new(),
             stream_time: TimeMs::MIN,
+            lowest: TimeMs::MIN,
             input_time: TimeMs::MIN,
             ticked_to: TimeMs::MIN,
             closed_to: TimeMs::MIN,
@@ -59,20 +65,21 @@ impl StreamClock {
             Some(seen) => {
                 let was = std::mem::replace(seen, time);
                 // Only who is behind can hold the others up, and let them go.
-                if was > self.stream_time && (is_upstream || was > self.input_time) {
+                if was > self.lowest && (is_upstream || was > self.input_time) {
                     return;
                 }
             }
             None => {
                 self.sources.insert(source.clone(), time);
-                if is_upstream && time < self.stream_time {
-                    self.stream_time = time.max(self.ticked_to);
+                if is_upstream && time < self.lowest {
+                    self.lowest = time.max(self.ticked_to);
                     return;
                 }
             }
         }
         if let Some(lowest) = self.sources.values().min() {
-            self.stream_time = self.stream_time.max(*lowest);
+            self.lowest = self.lowest.max(*lowest);
+            self.stream_time = self.stream_time.max(self.lowest);
         }
         let inputs = self
             .sources
@@ -87,6 +94,7 @@ impl StreamClock {
     pub fn tick(&mut self, now: TimeMs) {
         self.sources.clear();
         self.stream_time = self.stream_time.max(now);
+        self.lowest = self.lowest.max(now);
         self.input_time = self.input_time.max(now);
         self.ticked_to = self.ticked_to.max(now);
     }
@@ -97,10 +105,10 @@ impl StreamClock {
         self.closed_to = self.closed_to.max(until);
     }
 
-    /// What can no longer be overtaken: stream time less the grace.
+    /// What can no longer be overtaken: the lowest of the sources less the grace.
     #[must_use]
     pub fn frontier(&self, grace_ms: i64) -> TimeMs {
-        self.stream_time.minus(grace_ms).max(self.closed_to)
+        self.lowest.minus(grace_ms).max(self.closed_to)
     }
 }
 
@@ -164,16 +172,22 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_forwards_for_the_first_time_takes_it_back_but_not_behind_a_tick() {
+    fn first_contact_with_a_task_behind_judges_lateness_by_it_and_turns_nothing_back() {
         let mut clock = StreamClock::default();
         clock.observe(&orders(0), TimeMs(100));
         clock.observe(&ClockSource::Upstream(1), TimeMs(40));
-        assert_eq!(clock.stream_time, TimeMs(40));
+        assert_eq!(clock.frontier(0), TimeMs(40));
+        assert_eq!(clock.stream_time, TimeMs(100), "it stands still (I8)");
         clock.observe(&ClockSource::Upstream(1), TimeMs(30));
-        assert_eq!(clock.stream_time, TimeMs(40), "only the first time");
+        assert_eq!(clock.frontier(0), TimeMs(40), "only the first time");
+        clock.observe(&ClockSource::Upstream(1), TimeMs(120));
+        assert_eq!(
+            (clock.frontier(0), clock.stream_time),
+            (TimeMs(100), TimeMs(100))
+        );
         clock.tick(TimeMs(150));
         clock.observe(&ClockSource::Upstream(2), TimeMs(60));
-        assert_eq!(clock.stream_time, TimeMs(150));
+        assert_eq!(clock.frontier(0), TimeMs(150), "not behind a tick");
     }
 
     #[test]
