@@ -19,9 +19,12 @@ Exit codes:
   130  interrupted before it was done; what was committed stays
 
 Examples:
-  clvstream config check shop.toml
+  clvstream demo
   clvstream mapping check --mapping mappings/cdnow.toml orders.csv
-  clvstream --set time.grace=3d config show
+  clvstream replay --mapping mappings/cdnow.toml orders.csv
+  clvstream run --config shop.toml
+  clvstream tail clv.updates --follow
+  clvstream config check shop.toml
 
 docs/cli.md describes every command, docs/configuration.md every key.";
 

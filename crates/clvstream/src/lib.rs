@@ -10,7 +10,6 @@ pub mod error;
 pub mod logging;
 pub mod reference;
 pub mod render;
-pub mod rules;
 pub mod session;
 pub mod shutdown;
 pub mod topic;

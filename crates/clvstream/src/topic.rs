@@ -1,27 +1,27 @@
-//! Looking into the embedded log from outside the engine: opening it, finding topics, showing
-//! records.
+//! Looking into the embedded log from outside the engine, also while a service works on it: opening
+//! a view of it, finding topics, showing records.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::Config;
 use engine::port::TopicName;
-use eventlog::{EmbeddedLog, EventLogError, Options, StoredRecord};
+use eventlog::{EventLogError, LogView, StoredRecord};
+use runtime::deployment::input_rules;
 use serde_json::{Value, json};
 use store::Shared;
 use wire::{Decoder, InputRules, SchemaSet};
 
 use crate::error::CliError;
-use crate::rules::input_rules;
 
 /// Memory that looking into a log may take.
 const MEMORY: usize = 64 << 20;
 
-/// Opens the log of the configured data folder, which must be there.
+/// Opens a view of the log in the configured data folder, which must be there.
 ///
 /// # Errors
-/// There is none, or it is in use.
-pub fn open_log(config: &Config) -> Result<Arc<EmbeddedLog>, CliError> {
+/// There is none, or it cannot be read.
+pub fn open_log(config: &Config) -> Result<LogView, CliError> {
     let path = config.data_dir.join("log");
     if !path.is_dir() {
         let folder = config.data_dir.display();
@@ -31,7 +31,7 @@ pub fn open_log(config: &Config) -> Result<Arc<EmbeddedLog>, CliError> {
             ),
         );
     }
-    EmbeddedLog::open(&path, Options::default(), &Shared::new(MEMORY)).map_err(log_error)
+    LogView::open(&path, &Shared::new(MEMORY)).map_err(log_error)
 }
 
 /// A failure of the log; its messages say what to do.
@@ -44,7 +44,7 @@ pub fn log_error(error: EventLogError) -> CliError {
 /// # Errors
 /// There is none.
 pub fn find_topic(
-    log: &EmbeddedLog,
+    log: &LogView,
     config: &Config,
     name: &str,
 ) -> Result<(TopicName, u32), CliError> {
@@ -73,7 +73,7 @@ impl Reader {
         // What is in the log was let in: to be shown, it need not be within the limits again.
         let rules = InputRules {
             max_value_bytes: usize::MAX,
-            ..input_rules(config)
+            ..input_rules(config, config.currency)
         };
         let schemas = SchemaSet::embedded().map_err(CliError::failure)?;
         let decoder = Decoder::new(rules, &schemas).map_err(CliError::failure)?;

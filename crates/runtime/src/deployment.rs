@@ -368,3 +368,30 @@ fn definitions_of(config: &Config) -> Definitions {
 pub(crate) fn millis(duration: std::time::Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pure crate's defaults are the documented ones.
+    #[test]
+    fn an_empty_configuration_gives_the_default_rules() {
+        for code in ["USD", "JPY", "KWD", "XAU"] {
+            let loaded = config::parse("test", "", &[format!("currency.code={code}")]);
+            let config = loaded.expect("a currency").config;
+            let rules = input_rules(&config, config.currency);
+            assert_eq!(rules, InputRules::new(config.currency));
+            assert_eq!(wire::currency_by_code(code, None), Some(rules.currency));
+        }
+    }
+
+    #[test]
+    fn the_limit_on_amounts_follows_the_currency_of_the_data() {
+        let config = config::parse("test", "", &[]).expect("defaults").config;
+        for code in ["JPY", "USD", "KWD"] {
+            let currency = wire::currency_by_code(code, None).expect("a currency");
+            let rules = input_rules(&config, currency);
+            assert_eq!(rules, InputRules::new(currency));
+        }
+    }
+}

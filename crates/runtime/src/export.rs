@@ -43,7 +43,8 @@ pub enum TableFormat {
 /// A row: names and values, in the order of the columns.
 pub type Row = Vec<(String, Value)>;
 
-/// Profiles of all tasks in the order of their keys, one after the other.
+/// Profiles of all tasks in the order of their keys. Whoever gets an error must not go on: the
+/// profile that could not be read would be missing.
 pub struct Profiles<'a> {
     definitions: &'a Definitions,
     tasks: Vec<Cursor<'a>>,
@@ -66,6 +67,10 @@ impl<'a> Cursor<'a> {
         };
         cursor.advance()?;
         Ok(cursor)
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.head.as_ref().map(|(key, _)| key.as_slice())
     }
 
     fn advance(&mut self) -> Result<(), RuntimeError> {
@@ -102,16 +107,9 @@ impl<'a> Profiles<'a> {
         })
     }
 
-    /// The next profile.
-    ///
-    /// # Errors
-    /// The state cannot be read.
-    pub fn next(&mut self) -> Result<Option<(Owner, Profile)>, RuntimeError> {
-        let first = self.tasks.iter_mut().filter(|t| t.head.is_some());
-        let Some(first) = first.min_by(|a, b| {
-            let key = |c: &Cursor<'_>| c.head.as_ref().map(|(key, _)| key.clone());
-            key(a).cmp(&key(b))
-        }) else {
+    fn advance(&mut self) -> Result<Option<(Owner, Profile)>, RuntimeError> {
+        let unread = self.tasks.iter_mut().filter(|t| t.head.is_some());
+        let Some(first) = unread.min_by(|a, b| a.key().cmp(&b.key())) else {
             return Ok(None);
         };
         let Some((key, bytes)) = first.head.take() else {
@@ -119,10 +117,16 @@ impl<'a> Profiles<'a> {
         };
         first.advance()?;
         let profile = decode_profile(&bytes, self.definitions)?;
-        Ok(Some((
-            Owner::from_key(&String::from_utf8_lossy(&key)),
-            profile,
-        )))
+        let owner = Owner::from_key(&String::from_utf8_lossy(&key));
+        Ok(Some((owner, profile)))
+    }
+}
+
+impl Iterator for Profiles<'_> {
+    type Item = Result<(Owner, Profile), RuntimeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
     }
 }
 
@@ -366,7 +370,7 @@ pub struct TableWriter<W: Write>(Inner<W>);
 
 enum Inner<W: Write> {
     Csv {
-        out: csv::Writer<W>,
+        out: Box<csv::Writer<W>>,
         has_header: bool,
     },
     JsonLines(W),
@@ -377,7 +381,7 @@ impl<W: Write> TableWriter<W> {
     pub fn new(out: W, format: TableFormat) -> TableWriter<W> {
         TableWriter(match format {
             TableFormat::Csv => Inner::Csv {
-                out: csv::Writer::from_writer(out),
+                out: Box::new(csv::Writer::from_writer(out)),
                 has_header: false,
             },
             TableFormat::JsonLines => Inner::JsonLines(out),

@@ -81,8 +81,9 @@ pub fn summarise(
     let mut segments: BTreeMap<&str, u64> = BTreeMap::new();
     let mut best: Vec<TopCustomer> = Vec::new();
     let (mut customers, mut visitors) = (0, 0);
-    let mut profiles = Profiles::new(tasks, definitions)?;
-    while let Some((owner, profile)) = profiles.next()? {
+    let profiles = Profiles::new(tasks, definitions)?;
+    for profile in profiles {
+        let (owner, profile) = profile?;
         let mut view = profile.live;
         view.advance(as_of, definitions, &mut Vec::new());
         match &owner {
@@ -91,7 +92,8 @@ pub fn summarise(
             Owner::Customer(id) => {
                 customers += u64::from(view.stats().orders > 0);
                 let historic = value::historic(view.stats(), definitions);
-                let formula = value::formula(view.stats(), view.value_status(definitions), definitions);
+                let formula =
+                    value::formula(view.stats(), view.value_status(definitions), definitions);
                 let activity = definitions.models.iter().find(|m| m.name == "activity");
                 let stage = activity.and_then(|model| {
                     let state = view.stages.iter().find(|s| s.model == model.tag)?;

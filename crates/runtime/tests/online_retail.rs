@@ -1,6 +1,8 @@
 //! Online Retail, replayed to instants, against values that were worked out independently: every
 //! customer, every column, whatever the partitions, the order and the repetitions of delivery.
 
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

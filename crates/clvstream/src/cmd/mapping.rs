@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::config::Config;
 use clap::{Args, Subcommand};
 use domain::time::TimeMs;
+use runtime::deployment::input_rules;
 use source::{MappingCheck, RowReader, mapping_check, render};
 use wire::mapping::Mapping;
 
 use crate::error::{CliError, Exit};
-use crate::rules::input_rules;
 
 /// `clvstream mapping …`
 #[derive(Subcommand, Debug)]
@@ -52,7 +52,7 @@ pub struct CheckArgs {
 /// The mapping has problems, a file cannot be opened, or rows were rejected.
 pub fn check(args: &CheckArgs, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     let mapping = read_mapping(&args.mapping)?;
-    let rules = mapping.rules_override(&input_rules(config));
+    let rules = mapping.rules_override(&input_rules(config, config.currency));
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use config::Config;
 use engine::port::TopicPartition;
-use eventlog::{EmbeddedLog, StoredRecord};
+use eventlog::{LogView, StoredRecord};
 
 use crate::error::CliError;
 use crate::render::printable;
@@ -16,17 +16,19 @@ use crate::topic::{Reader, find_topic, log_error, open_log};
 
 /// Records, and bytes, of a partition that are read at a time.
 const CHUNK: (usize, usize) = (500, 4 << 20);
-/// How long --follow waits before it looks whether it is to stop.
+/// How long --follow waits before it looks for more.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// `clvstream tail`
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
 TOPIC is an output topic (clv.updates, lifecycle.transitions, segment.changes, dlq), an input topic, or an
-internal one; the application's prefix may be left out. `clvstream topics` lists them.
+internal one; the application's prefix may be left out. `clvstream topics` lists them. Works beside a
+service that is running.
 
 Examples:
   clvstream tail clv.updates
+  clvstream tail lifecycle.transitions --follow
   clvstream tail segment.changes --from beginning --limit 5 --json
   clvstream tail dlq --from beginning --json | jq -r '.headers.clv_error_class' | sort | uniq -c
   clvstream tail orders --partition 2 --from 1500")]
@@ -86,11 +88,10 @@ pub fn run(
     shutdown: &Shutdown,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let log = open_log(config)?;
+    let mut log = open_log(config)?;
     let reader = Reader::new(config)?;
     let mut cursors = cursors(args, config, &log)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
-    let mut seen = log.version();
     while left > 0 && !shutdown.is_requested() {
         let chunk = next_chunk(&log, &mut cursors)?;
         if chunk.is_empty() {
@@ -98,7 +99,7 @@ pub fn run(
                 break;
             }
             out.flush()?;
-            seen = log.wait_for_append(seen, PATIENCE);
+            while !log.catch_up().map_err(log_error)? && !shutdown.wait(PATIENCE) {}
             continue;
         }
         for stored in &chunk {
@@ -112,7 +113,7 @@ pub fn run(
     Ok(())
 }
 
-fn cursors(args: &TailArgs, config: &Config, log: &EmbeddedLog) -> Result<Vec<Cursor>, CliError> {
+fn cursors(args: &TailArgs, config: &Config, log: &LogView) -> Result<Vec<Cursor>, CliError> {
     let (topic, partitions) = find_topic(log, config, &args.topic)?;
     let wanted = match args.partition {
         Some(partition) => partition..partition.saturating_add(1),
@@ -136,7 +137,7 @@ fn cursors(args: &TailArgs, config: &Config, log: &EmbeddedLog) -> Result<Vec<Cu
 }
 
 /// The next records of every partition, in the order in which they were written.
-fn next_chunk(log: &EmbeddedLog, cursors: &mut [Cursor]) -> Result<Vec<StoredRecord>, CliError> {
+fn next_chunk(log: &LogView, cursors: &mut [Cursor]) -> Result<Vec<StoredRecord>, CliError> {
     let mut chunk = Vec::new();
     for cursor in cursors {
         let (records, bytes) = CHUNK;

@@ -6,7 +6,7 @@ use clap::Args;
 use config::Config;
 use config::units::{format_bytes, format_duration};
 use engine::port::TopicPartition;
-use eventlog::{Cleanup, EmbeddedLog, TopicInfo};
+use eventlog::{Cleanup, LogView, TopicInfo};
 use serde_json::json;
 
 use crate::error::CliError;
@@ -16,6 +16,8 @@ use crate::topic::{log_error, open_log};
 /// `clvstream topics`
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
+Works beside a service that is running.
+
 Examples:
   clvstream topics
   clvstream topics --json | jq '.[] | select(.records > 0) | .topic'")]
@@ -28,7 +30,7 @@ pub struct TopicsArgs {
 /// Lists the topics of the log.
 ///
 /// # Errors
-/// There is no log, or it is in use.
+/// There is no log, or it cannot be read.
 pub fn run(args: &TopicsArgs, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
     let log = open_log(config)?;
     let mut listed = Vec::new();
@@ -66,7 +68,7 @@ pub fn run(args: &TopicsArgs, config: &Config, out: &mut dyn Write) -> Result<()
 }
 
 /// Offsets in use: of a compacted topic, no more records than these.
-fn records(log: &EmbeddedLog, topic: &TopicInfo) -> Result<u64, CliError> {
+fn records(log: &LogView, topic: &TopicInfo) -> Result<u64, CliError> {
     let mut records = 0;
     for partition in 0..topic.partitions {
         let source = TopicPartition {

@@ -1,6 +1,11 @@
 //! What the tests of this crate share: data folders, deployments in temporary folders, replays.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and says on its output what it skips"
+)]
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -109,8 +114,9 @@ pub fn rows(
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Box<dyn std::error::Error>> {
     let definitions = &deployment.setup.definitions;
     let mut rows = BTreeMap::new();
-    let mut profiles = Profiles::new(tasks, definitions)?;
-    while let Some((owner, profile)) = profiles.next()? {
+    let profiles = Profiles::new(tasks, definitions)?;
+    for profile in profiles {
+        let (owner, profile) = profile?;
         if let Some(row) = profile_row(&owner, &profile, as_of, definitions) {
             let row = texts(row);
             rows.insert(row["customer_id"].clone(), row);

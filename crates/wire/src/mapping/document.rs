@@ -282,7 +282,13 @@ pub(super) fn unknown<'k>(
     match nearest(word, known.clone()) {
         Some(near) => format!("unknown {what}: `{word}`; did you mean `{near}`?"),
         None => {
-            let list: Vec<String> = known.map(|k| format!("`{k}`")).collect();
+            let mut list: Vec<String> = Vec::new();
+            for quoted in known.map(|k| format!("`{k}`")) {
+                // A key that two kinds of table share is one key.
+                if !list.contains(&quoted) {
+                    list.push(quoted);
+                }
+            }
             format!("unknown {what}: `{word}`; known are {}", list.join(", "))
         }
     }
@@ -298,4 +304,18 @@ pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> O
         .filter(|(distance, _)| *distance <= tolerance)
         .min()
         .map(|(_, k)| k)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_listed_once() {
+        let known = ["format", "source", "format"].into_iter();
+        assert_eq!(
+            unknown("key", "colour", known),
+            "unknown key: `colour`; known are `format`, `source`"
+        );
+    }
 }
