@@ -333,19 +333,24 @@ impl Files {
                     match reader.next()? {
                         Err(error) => return Some(Err(error.into())),
                         Ok(row) => {
+                            let mut rejections = Vec::new();
                             for outcome in reader.apply(&row, mapping, wall_clock(), &rules) {
-                                pending.push_back(Ok(match outcome {
-                                    Ok(mapped) => {
-                                        Item::Event(mapped.topic.into(), Box::new(mapped.event))
-                                    }
-                                    Err(rejection) => Item::Rejected {
-                                        file: reader.name().to_owned(),
-                                        row: row.row,
-                                        raw: row.raw.clone(),
-                                        rejection,
-                                    },
-                                }));
+                                match outcome {
+                                    Ok(mapped) => pending.push_back(Ok(Item::Event(
+                                        mapped.topic.into(),
+                                        Box::new(mapped.event),
+                                    ))),
+                                    Err(rejection) => rejections.push(rejection),
+                                }
                             }
+                            pending.extend(as_one(rejections).map(|rejection| {
+                                Ok(Item::Rejected {
+                                    file: reader.name().to_owned(),
+                                    row: row.row,
+                                    raw: row.raw,
+                                    rejection,
+                                })
+                            }));
                         }
                     }
                 }
@@ -357,6 +362,17 @@ impl Files {
             Box::new(rows)
         }
     }
+}
+
+/// A row is one dead letter, however many of its events are rejected: whoever repairs it repairs its
+/// bytes, which are there once.
+fn as_one(rejections: Vec<Rejection>) -> Option<Rejection> {
+    let count = rejections.len();
+    let mut first = rejections.into_iter().next()?;
+    if count > 1 {
+        first.message += &format!(" (the first of {count} faults in this row)");
+    }
+    Some(first)
 }
 
 fn size_of(path: &Path) -> u64 {

@@ -370,7 +370,7 @@ impl<'a> Reader<'_, 'a> {
                            back as positive, or state amount";
             return Err(Rejection::new(Class::AmountNegative, message));
         }
-        convert::within_bounds(sum, field, self.rules)
+        Ok(sum)
     }
 
     fn lines(&self, partial: bool) -> Result<Vec<Line>, Rejection> {
@@ -392,7 +392,21 @@ impl<'a> Reader<'_, 'a> {
                 return Err(Rejection::new(Class::DuplicateLineId, message));
             }
         }
+        self.check_sum(&lines)?;
         Ok(lines)
+    }
+
+    /// Lines that are within bounds one by one may add up to what no order may have.
+    fn check_sum(&self, lines: &[Line]) -> Result<(), Rejection> {
+        let sum: i128 = lines.iter().map(|line| i128::from(line.amount.0)).sum();
+        if sum.unsigned_abs() > u128::from(self.rules.max_amount.0.unsigned_abs()) {
+            let largest = self.rules.currency.format(self.rules.max_amount);
+            let message = format!(
+                "the lines of products add up beyond the largest amount accepted, {largest}"
+            );
+            return Err(Rejection::new(Class::AmountOutOfRange, message));
+        }
+        Ok(())
     }
 
     fn line(

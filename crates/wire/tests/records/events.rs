@@ -62,6 +62,11 @@ fn lines(most: usize) -> impl Strategy<Value = Vec<Line>> {
     vec(line, 0..=most).prop_map(|mut lines| {
         lines.sort_by(|a, b| a.line_id.cmp(&b.line_id));
         lines.dedup_by(|a, b| a.line_id == b.line_id);
+        // Together they have to stay within bounds as well.
+        let sum: i64 = lines.iter().map(|line| line.amount.0).sum();
+        if sum.abs() > LARGEST {
+            lines.iter_mut().for_each(|line| line.amount.0 /= 8);
+        }
         lines
     })
 }

@@ -193,6 +193,14 @@ fn rejected_amounts() -> Vec<(Value, RejectionClass)> {
             order(&json!({ "total": "1000000000.01" })),
             AmountOutOfRange,
         ),
+        // Each within bounds, and together not.
+        (
+            order(&json!({ "products": [
+                { "product_id": "p", "amount": 1_000_000_000 },
+                { "product_id": "q", "amount": "0.01" }
+            ] })),
+            AmountOutOfRange,
+        ),
         (order(&json!({ "total": 1e300 })), AmountOutOfRange),
         (order(&json!({ "total": u64::MAX })), AmountOutOfRange),
         (order(&json!({ "total": "12.345" })), AmountPrecision),
