@@ -2,11 +2,10 @@
 //! customers.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
-use domain::definitions::Definitions;
+use domain::definitions::{Definitions, Model};
 use domain::event::Owner;
-use domain::money::Minor;
+use domain::profile::View;
 use domain::time::TimeMs;
 use domain::value;
 use engine::worker::Owned;
@@ -19,8 +18,39 @@ use crate::export::{Profiles, days, segment_names, stage_name};
 /// How many customers the list of the best holds.
 const TOP: usize = 10;
 
-/// Counts by name, in the definitions' order.
-pub type Named = Vec<(String, u64)>;
+/// How many are in a stage or segment.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Members {
+    /// Name of the stage or segment.
+    pub name: String,
+    /// Customers.
+    pub customers: u64,
+    /// Visitors who are not identified.
+    pub visitors: u64,
+}
+
+impl Members {
+    fn named(name: &str) -> Members {
+        Members {
+            name: name.to_owned(),
+            ..Members::default()
+        }
+    }
+
+    fn count(&mut self, is_customer: bool) {
+        self.customers += u64::from(is_customer);
+        self.visitors += u64::from(!is_customer);
+    }
+}
+
+/// The stages of one lifecycle model.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Stages {
+    /// Name of the model.
+    pub model: String,
+    /// Its stages, in the definitions' order.
+    pub stages: Vec<Members>,
+}
 
 /// One of the best customers.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -56,10 +86,10 @@ pub struct Summary {
     pub gross: i64,
     /// Refunds and returns, likewise.
     pub returns: i64,
-    /// Customers and visitors by stage, per lifecycle model.
-    pub stages: Vec<(String, Named)>,
-    /// Members per segment.
-    pub segments: Named,
+    /// Who is in which stage, per lifecycle model.
+    pub lifecycles: Vec<Stages>,
+    /// Who is in which segment, in the definitions' order.
+    pub segments: Vec<Members>,
     /// The best customers by net value so far.
     pub top: Vec<TopCustomer>,
 }
@@ -73,93 +103,94 @@ pub fn summarise(
     definitions: &Definitions,
     as_of: TimeMs,
 ) -> Result<Summary, RuntimeError> {
-    let mut stages: Vec<Vec<u64>> = definitions
-        .models
-        .iter()
-        .map(|m| vec![0; m.stages.len()])
-        .collect();
-    let mut segments: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut best: Vec<TopCustomer> = Vec::new();
-    let (mut customers, mut visitors) = (0, 0);
-    let profiles = Profiles::new(tasks, definitions)?;
-    for profile in profiles {
+    let mut summary = empty(definitions, as_of);
+    for profile in Profiles::new(tasks, definitions)? {
         let (owner, profile) = profile?;
         let mut view = profile.live;
         view.advance(as_of, definitions, &mut Vec::new());
-        match &owner {
+        let is_customer = match &owner {
             Owner::Guest(_) => continue,
-            Owner::Visitor(_) => visitors += 1,
+            Owner::Visitor(_) => {
+                summary.visitors += 1;
+                false
+            }
             Owner::Customer(id) => {
-                customers += u64::from(view.stats().orders > 0);
-                let historic = value::historic(view.stats(), definitions);
-                let formula =
-                    value::formula(view.stats(), view.value_status(definitions), definitions);
-                let activity = definitions.models.iter().find(|m| m.name == "activity");
-                let stage = activity.and_then(|model| {
-                    let state = view.stages.iter().find(|s| s.model == model.tag)?;
-                    stage_name(model, state.stage)
-                });
-                best.push(TopCustomer {
-                    customer_id: id.to_string(),
-                    orders: view.stats().orders,
-                    historic: historic.net.0,
-                    formula: formula.map_or(0, |f| f.prospective.0),
-                    activity: stage.unwrap_or_default().to_owned(),
-                });
-                if best.len() > 64 * TOP {
-                    keep_best(&mut best);
+                summary.customers += u64::from(view.stats().orders > 0);
+                summary.top.push(top_customer(id, &view, definitions));
+                if summary.top.len() > 64 * TOP {
+                    keep_best(&mut summary.top);
                 }
+                true
+            }
+        };
+        for (model, counted) in definitions.models.iter().zip(&mut summary.lifecycles) {
+            let name = stage_of(&view, model);
+            let mut stages = counted.stages.iter_mut();
+            if let Some(stage) = stages.find(|s| Some(s.name.as_str()) == name) {
+                stage.count(is_customer);
             }
         }
-        for (model, counts) in definitions.models.iter().zip(&mut stages) {
-            let state = view.stages.iter().find(|s| s.model == model.tag);
-            let at = state.and_then(|s| model.stages.iter().position(|d| d.tag == s.stage));
-            if let Some(count) = at.and_then(|at| counts.get_mut(at)) {
-                *count += 1;
+        for name in segment_names(&view, definitions) {
+            let mut segments = summary.segments.iter_mut();
+            if let Some(segment) = segments.find(|s| s.name == name) {
+                segment.count(is_customer);
             }
-        }
-        for segment in segment_names(&view, definitions) {
-            *segments.entry(segment).or_default() += 1;
         }
     }
-    keep_best(&mut best);
-    let (mut orders, mut gross, mut returns) = (0, Minor::ZERO, Minor::ZERO);
+    keep_best(&mut summary.top);
     for totals in days(tasks)?.values() {
-        orders += totals.orders;
-        gross += totals.gross;
-        returns += totals.returns;
+        summary.orders += u64::try_from(totals.orders).unwrap_or(0);
+        summary.gross = summary.gross.saturating_add(totals.gross.0);
+        summary.returns = summary.returns.saturating_add(totals.returns.0);
     }
-    let named = |model: &domain::definitions::Model, counts: Vec<u64>| -> Named {
-        let names = model.stages.iter().map(|s| s.name.to_string());
-        names.zip(counts).collect()
+    Ok(summary)
+}
+
+/// A summary of nobody.
+fn empty(definitions: &Definitions, as_of: TimeMs) -> Summary {
+    let stages = |model: &Model| Stages {
+        model: model.name.to_string(),
+        stages: model
+            .stages
+            .iter()
+            .map(|s| Members::named(&s.name))
+            .collect(),
     };
-    Ok(Summary {
+    Summary {
         as_of: as_of.to_string(),
         currency: definitions.currency.to_string(),
         decimals: definitions.currency.decimals,
-        customers,
-        visitors,
-        orders: u64::try_from(orders).unwrap_or(0),
-        gross: gross.0,
-        returns: returns.0,
-        stages: definitions
-            .models
-            .iter()
-            .zip(stages)
-            .map(|(model, counts)| (model.name.to_string(), named(model, counts)))
-            .collect(),
+        customers: 0,
+        visitors: 0,
+        orders: 0,
+        gross: 0,
+        returns: 0,
+        lifecycles: definitions.models.iter().map(stages).collect(),
         segments: definitions
             .segments
             .iter()
-            .map(|s| {
-                (
-                    s.name.to_string(),
-                    segments.get(s.name.as_str()).copied().unwrap_or(0),
-                )
-            })
+            .map(|s| Members::named(&s.name))
             .collect(),
-        top: best,
-    })
+        top: Vec::new(),
+    }
+}
+
+fn top_customer(id: &str, view: &View, definitions: &Definitions) -> TopCustomer {
+    let formula = value::formula(view.stats(), view.value_status(definitions), definitions);
+    let activity = definitions.models.iter().find(|m| m.name == "activity");
+    let stage = activity.and_then(|model| stage_of(view, model));
+    TopCustomer {
+        customer_id: id.to_owned(),
+        orders: view.stats().orders,
+        historic: value::historic(view.stats(), definitions).net.0,
+        formula: formula.map_or(0, |f| f.prospective.0),
+        activity: stage.unwrap_or_default().to_owned(),
+    }
+}
+
+fn stage_of<'m>(view: &View, model: &'m Model) -> Option<&'m str> {
+    let state = view.stages.iter().find(|s| s.model == model.tag)?;
+    stage_name(model, state.stage)
 }
 
 fn keep_best(best: &mut Vec<TopCustomer>) {

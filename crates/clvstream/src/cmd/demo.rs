@@ -8,7 +8,7 @@ use clap::Args;
 use domain::money::Minor;
 use runtime::demo::Demo;
 use runtime::load::Delivery;
-use runtime::summary::{Named, Summary, summarise};
+use runtime::summary::{Members, Stages, Summary, summarise};
 use runtime::workers::Until;
 use serde::Serialize;
 
@@ -138,23 +138,24 @@ fn render(
         grouped(summary.orders),
         money(summary.gross),
     )?;
-    let rows = |named: &Named| -> Vec<Vec<String>> {
-        named
-            .iter()
-            .map(|(name, n)| vec![name.clone(), grouped(*n)])
-            .collect()
+    let rows = |members: &[Members]| -> Vec<Vec<String>> {
+        let row = |m: &Members| vec![m.name.clone(), grouped(m.customers), grouped(m.visitors)];
+        members.iter().map(row).collect()
     };
-    for (model, stages) in &summary.stages {
+    for Stages { model, stages } in &summary.lifecycles {
         writeln!(
             out,
             "{}\n",
-            table(&[model, "customers and visitors"], rows(stages))
+            table(&[model, "customers", "visitors"], rows(stages))
         )?;
     }
     writeln!(
         out,
         "{}\n",
-        table(&["segment", "members"], rows(&summary.segments))
+        table(
+            &["segment", "customers", "visitors"],
+            rows(&summary.segments)
+        )
     )?;
     let top = summary.top.iter().map(|c| {
         vec![
