@@ -78,7 +78,7 @@ families! {
     );
     OUTPUTS = counter(
         "clvstream_outputs_total", Some("topic"),
-        "Records written to output topics.",
+        "Records written to output topics, dead letters apart.",
     );
     CHANGELOG_RECORDS = counter(
         "clvstream_changelog_records_total", None,
@@ -86,7 +86,7 @@ families! {
     );
     TIMERS_FIRED = counter(
         "clvstream_timers_fired_total", None,
-        "Timers of profiles that fired.",
+        "Timers of profiles that came due, those that an earlier one had made pointless included.",
     );
     COMMITS = counter(
         "clvstream_commits_total", Some("outcome"),
@@ -98,7 +98,7 @@ families! {
     );
     EVENT_TO_COMMIT_SECONDS = histogram(
         "clvstream_event_to_commit_seconds",
-        "Time from a record's arrival in the log until its effects were durable.",
+        "Time from each record's arrival in the log, by the log's time, until its effects were durable.",
     );
     CHECKPOINTS = counter(
         "clvstream_checkpoints_total", None,
@@ -108,21 +108,29 @@ families! {
         "clvstream_checkpoint_seconds",
         "Time that a checkpoint took.",
     );
+    RETENTION_ROUNDS = counter(
+        "clvstream_log_retention_rounds_total", Some("outcome"),
+        "Rounds of retention and compaction of the embedded log, by how they ended.",
+    );
+    LOG_RECORDS_REMOVED = counter(
+        "clvstream_log_records_removed_total", None,
+        "Records that retention and compaction removed from the embedded log.",
+    );
     TASKS_OWNED = gauge(
         "clvstream_tasks_owned", None,
         "Tasks that this process owns.",
     );
     LAG_RECORDS = gauge(
         "clvstream_lag_records", Some("task"),
-        "Records that wait in a task's inputs.",
+        "Records in a task's inputs that are not consumed and committed yet.",
     );
     LAG_SECONDS = gauge(
         "clvstream_lag_seconds", Some("task"),
-        "How long the oldest record that waits in a task's inputs has been waiting.",
+        "How long the oldest of them has been in the log; 0 where there is none.",
     );
     STREAM_TIME = gauge(
         "clvstream_stream_time_seconds", Some("task"),
-        "A task's stream time: event time, as seconds since 1970.",
+        "A task's stream time: event time, as seconds since 1970; 0 before its first record.",
     );
     RESTORE_REMAINING = gauge(
         "clvstream_restore_remaining_records", Some("task"),

@@ -148,14 +148,21 @@ impl Readiness {
         lock(&self.0).clone()
     }
 
-    /// Work can begin: nothing, or nothing more, is to be restored.
+    /// Work can begin: nothing, or nothing more, is to be restored. A process that is on its way
+    /// out stays so.
     pub fn ready(&self) {
-        *lock(&self.0) = Status::Ready;
+        let mut status = lock(&self.0);
+        if !matches!(*status, Status::Stopping | Status::Failed { .. }) {
+            *status = Status::Ready;
+        }
     }
 
-    /// The process takes in nothing more.
+    /// The process takes in nothing more. That it failed remains what is to be known of it.
     pub fn stopping(&self) {
-        *lock(&self.0) = Status::Stopping;
+        let mut status = lock(&self.0);
+        if !matches!(*status, Status::Failed { .. }) {
+            *status = Status::Stopping;
+        }
     }
 
     /// The process cannot go on.
@@ -171,7 +178,8 @@ impl Readiness {
         let mut status = lock(&self.0);
         let mut tasks = match &*status {
             Status::Restoring { tasks } => tasks.clone(),
-            _ => Vec::new(),
+            Status::Stopping | Status::Failed { .. } => return,
+            Status::Starting | Status::Ready => Vec::new(),
         };
         tasks.retain(|other| other.task != progress.task);
         if progress.restored_records < progress.total_records {
@@ -241,5 +249,22 @@ mod tests {
         assert_eq!(readiness.status(), Status::Restoring { tasks: vec![] });
         readiness.ready();
         assert_eq!(readiness.status(), Status::Ready);
+    }
+
+    #[test]
+    fn a_process_on_its_way_out_does_not_become_ready() {
+        let readiness = Readiness::default();
+        readiness.stopping();
+        readiness.ready();
+        readiness.restoring(Restoring {
+            task: 0,
+            restored_records: 0,
+            total_records: 1,
+        });
+        assert_eq!(readiness.status(), Status::Stopping);
+        readiness.failed("the disk is full");
+        readiness.stopping();
+        readiness.ready();
+        assert!(matches!(readiness.status(), Status::Failed { .. }));
     }
 }

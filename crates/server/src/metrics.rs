@@ -46,10 +46,6 @@ label_values! {
         DeadLettered = "dead_lettered",
         /// Had been taken in before.
         Deduplicated = "deduplicated",
-        /// Is valid and concerns nothing that is kept.
-        Ignored = "ignored",
-        /// Waits for the owner of its alias.
-        Parked = "parked",
         /// Went to the task that owns its profile, and counts there again.
         Forwarded = "forwarded",
         /// Was a control record.
@@ -70,6 +66,16 @@ label_values! {
         Indeterminate = "indeterminate",
         /// The process stopped.
         Halted = "halted",
+    }
+}
+
+label_values! {
+    /// How a round of retention ended.
+    RetentionOutcome {
+        /// Everything that may go is gone.
+        Completed = "completed",
+        /// Something could not be removed; the next round tries again.
+        Failed = "failed",
     }
 }
 
@@ -111,6 +117,8 @@ pub struct Metrics {
     event_to_commit_seconds: Histogram,
     checkpoints: IntCounter,
     checkpoint_seconds: Histogram,
+    retention_rounds: CounterSet,
+    log_records_removed: IntCounter,
     tasks_owned: IntGauge,
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
@@ -172,6 +180,11 @@ impl Metrics {
             event_to_commit_seconds: histogram(family::EVENT_TO_COMMIT_SECONDS)?,
             checkpoints: counter(family::CHECKPOINTS)?,
             checkpoint_seconds: histogram(family::CHECKPOINT_SECONDS)?,
+            retention_rounds: CounterSet::new(
+                &counters(family::RETENTION_ROUNDS)?,
+                RetentionOutcome::ALL.iter().map(|outcome| outcome.as_str()),
+            ),
+            log_records_removed: counter(family::LOG_RECORDS_REMOVED)?,
             tasks_owned: gauge(family::TASKS_OWNED)?,
             lag_records: gauges(family::LAG_RECORDS)?,
             lag_seconds: float_gauges(family::LAG_SECONDS)?,
@@ -200,15 +213,31 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// A record's effects are durable, `after` it arrived in the log.
-    pub fn event_to_commit(&self, after: Duration) {
-        self.event_to_commit_seconds.observe(after.as_secs_f64());
+    /// The effects of records are durable: how long after each of them arrived in the log.
+    pub fn event_to_commit(&self, after: impl Iterator<Item = Duration>) {
+        let local = self.event_to_commit_seconds.local();
+        after.for_each(|after| local.observe(after.as_secs_f64()));
+        local.flush();
     }
 
     /// A checkpoint was written and `took` this long.
     pub fn checkpoint(&self, took: Duration) {
         self.checkpoints.inc();
         self.checkpoint_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A round of retention has removed `records` from the log and ended as `outcome`.
+    pub fn retention(&self, outcome: RetentionOutcome, records: u64) {
+        self.retention_rounds.add(outcome as usize, 1);
+        self.log_records_removed.inc_by(records);
+    }
+
+    /// `remaining` changelog records are still to be read before `task` can be taken over.
+    pub fn restoring(&self, task: u32, remaining: u64) {
+        let task = task.to_string();
+        self.restore_remaining
+            .with_label_values(&[task.as_str()])
+            .set(i64::try_from(remaining).unwrap_or(i64::MAX));
     }
 
     /// The counter of one output topic; to be bound once.
@@ -227,7 +256,6 @@ impl Metrics {
             lag_records: self.lag_records.with_label_values(&label),
             lag_seconds: self.lag_seconds.with_label_values(&label),
             stream_time_seconds: self.stream_time.with_label_values(&label),
-            restore_remaining: self.restore_remaining.with_label_values(&label),
             changelog_tail: self.changelog_tail.with_label_values(&label),
             all: self.clone(),
             task,
@@ -245,8 +273,6 @@ pub struct TaskMetrics {
     pub lag_seconds: Gauge,
     /// Stream time in seconds since 1970.
     pub stream_time_seconds: Gauge,
-    /// Changelog records still to be read.
-    pub restore_remaining: IntGauge,
     /// Changelog records behind the last checkpoint.
     pub changelog_tail: IntGauge,
     all: Metrics,
@@ -310,6 +336,7 @@ mod tests {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         let task = metrics.task(0);
+        metrics.restoring(0, 0);
         let output = metrics.output("clv.updates");
         output.inc();
         let declared: BTreeSet<String> = family::ALL.iter().map(|f| f.name.to_owned()).collect();
@@ -338,17 +365,24 @@ mod tests {
         metrics.records(Outcome::Late, 3);
         metrics.dead_letters(RejectionClass::NotJson, 2);
         metrics.commit(CommitOutcome::Fenced, Duration::from_millis(3));
+        metrics.event_to_commit([1, 40].map(Duration::from_millis).into_iter());
+        metrics.retention(RetentionOutcome::Completed, 5);
         let text = prometheus::TextEncoder::new()
             .encode_to_string(&registry.gather())
             .unwrap();
         for line in [
             "clvstream_records_total{outcome=\"late\"} 3",
-            "clvstream_records_total{outcome=\"parked\"} 0",
+            "clvstream_records_total{outcome=\"control\"} 0",
             "clvstream_dead_letters_total{class=\"not_json\"} 2",
             "clvstream_dead_letters_total{class=\"too_large\"} 0",
             "clvstream_commits_total{outcome=\"fenced\"} 1",
             "clvstream_commit_seconds_bucket{le=\"0.0025\"} 0",
             "clvstream_commit_seconds_bucket{le=\"0.005\"} 1",
+            "clvstream_event_to_commit_seconds_bucket{le=\"0.025\"} 1",
+            "clvstream_event_to_commit_seconds_count 2",
+            "clvstream_log_retention_rounds_total{outcome=\"completed\"} 1",
+            "clvstream_log_retention_rounds_total{outcome=\"failed\"} 0",
+            "clvstream_log_records_removed_total 5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use wire::RejectionClass;
 
 use crate::family::{self, Kind, SECONDS};
-use crate::metrics::{CommitOutcome, Outcome};
+use crate::metrics::{CommitOutcome, Outcome, RetentionOutcome};
 
 const INTRODUCTION: &str = "# Metrics
 
@@ -14,7 +14,8 @@ const INTRODUCTION: &str = "# Metrics
 
 `/metrics` on the address of `http.listen` (loopback unless configured) answers in Prometheus' text
 format. Beside the families below it holds the usual `process_*` ones (CPU seconds, resident memory,
-open files). Counters count from the start of the process. No label ever names a customer.
+open files). Counters count from the start of the process; gauges are
+refreshed once a second. No label ever names a customer.
 
 | family | kind | label | meaning |
 |---|---|---|---|
@@ -47,6 +48,7 @@ pub fn reference() -> String {
     );
     let outcomes = Outcome::ALL.iter().map(|o| o.as_str());
     let commits = CommitOutcome::ALL.iter().map(|o| o.as_str());
+    let retention = RetentionOutcome::ALL.iter().map(|o| o.as_str());
     let classes = RejectionClass::ALL.iter().map(|c| c.as_str());
     let _ = writeln!(
         page,
@@ -59,6 +61,12 @@ pub fn reference() -> String {
         "- `outcome` of `{}`: {}",
         family::COMMITS.name,
         list(commits)
+    );
+    let _ = writeln!(
+        page,
+        "- `outcome` of `{}`: {}",
+        family::RETENTION_ROUNDS.name,
+        list(retention)
     );
     let _ = writeln!(
         page,

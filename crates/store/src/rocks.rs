@@ -25,6 +25,7 @@ pub struct Shared {
     write_buffers: WriteBufferManager,
     profile_cache_bytes: usize,
     open_stores: Arc<AtomicUsize>,
+    budget: usize,
 }
 
 impl Shared {
@@ -43,7 +44,14 @@ impl Shared {
             write_buffers,
             profile_cache_bytes: budget / 2,
             open_stores: Arc::new(AtomicUsize::new(0)),
+            budget,
         }
+    }
+
+    /// The bytes that were divided.
+    #[must_use]
+    pub fn budget(&self) -> usize {
+        self.budget
     }
 
     /// With [`Shared::default_budget`].

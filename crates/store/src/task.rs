@@ -124,6 +124,18 @@ impl TaskStore {
         self.cache.borrow().bytes() + self.timers.borrow().bytes()
     }
 
+    /// The part of [`TaskStore::cached_bytes`] that is not in RocksDB yet.
+    #[must_use]
+    pub fn dirty_bytes(&self) -> usize {
+        self.cache.borrow().dirty_bytes() + self.timers.borrow().bytes()
+    }
+
+    /// The changelog offset up to which the last checkpoint goes: a restart reads from there.
+    #[must_use]
+    pub fn checkpointed(&self) -> u64 {
+        self.flushed
+    }
+
     /// Takes in committed writes. They are visible at once and reach RocksDB later.
     ///
     /// # Errors
