@@ -7,10 +7,10 @@ use std::sync::Arc;
 use config::Config;
 use engine::port::TopicName;
 use eventlog::{EventLogError, LogView, StoredRecord};
-use runtime::deployment::input_rules;
+use runtime::deployment::{input_rules, schemas_of};
 use serde_json::{Value, json};
 use store::Shared;
-use wire::{Decoder, InputRules, SchemaSet};
+use wire::{Decoder, InputRules};
 
 use crate::error::CliError;
 
@@ -65,17 +65,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of everything that the project's own schemas describe.
+    /// A reader of everything that the project's own schemas and the configured ones describe.
     ///
     /// # Errors
-    /// A schema cannot be used, which a test excludes.
+    /// A configured schema cannot be read or used.
     pub fn new(config: &Config) -> Result<Reader, CliError> {
         // What is in the log was let in: to be shown, it need not be within the limits again.
         let rules = InputRules {
             max_value_bytes: usize::MAX,
             ..input_rules(config, config.currency)
         };
-        let schemas = SchemaSet::embedded().map_err(CliError::failure)?;
+        let schemas = schemas_of(config)?;
         let decoder = Decoder::new(rules, &schemas).map_err(CliError::failure)?;
         Ok(Reader { decoder })
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use domain::money::{Currency, Minor};
 use domain::time::TimeMs;
 
-use crate::problem::nearest;
 use crate::reader::Reader;
 use crate::setting::{Auto, Forever, Iso, OneOf, Or, Setting, Size, Wrong};
 use crate::types::{
@@ -132,24 +131,22 @@ fn read_input(reader: &mut Reader<'_>) -> Input {
         "Topics that events are read from.",
         topics_are_valid,
     );
-    let mappings = section.checked(
-        "mappings",
+    let schemas = section.checked(
+        "schemas",
         BTreeMap::new(),
-        "Mapping files of the topics that hold foreign data, by topic: `{ orders = \"erp.toml\" }`. Topics without one hold clvstream's own events.",
-        |mappings: &BTreeMap<String, PathBuf>| {
-            for topic in mappings.keys() {
-                if !topics.contains(topic) {
-                    let wrong = Wrong::new(format!("topic {topic:?} is not one of `input.topics`"));
-                    return Err(match nearest(topic, topics.iter().map(String::as_str)) {
-                        Some(near) => wrong.hint(format!("did you mean \"{near}\"?")),
-                        None => wrong,
-                    });
-                }
+        "Avro schemas of writers that use their own, by the id in their records: `{ 17 = \"schemas/erp_order.avsc\" }`. Fields are found by their names.",
+        |schemas: &BTreeMap<String, PathBuf>| {
+            match schemas.keys().find(|id| id.parse::<u32>().is_err()) {
+                None => Ok(()),
+                Some(id) => Err(Wrong::new(format!("{id:?} is not a schema id"))
+                    .hint("write the number that stands in the first bytes of the records")),
             }
-            Ok(())
         },
     );
-    Input { topics, mappings }
+    // The keys have just been checked; those of a refused table do not matter.
+    let by_id = |(id, path): (String, PathBuf)| Some((id.parse().ok()?, path));
+    let schemas = schemas.into_iter().filter_map(by_id).collect();
+    Input { topics, schemas }
 }
 
 fn read_limits(reader: &mut Reader<'_>, currency: Currency) -> Limits {

@@ -59,8 +59,8 @@ pub enum Format {
 pub struct Input {
     /// Topics that events are read from, without the application's prefix.
     pub topics: Vec<String>,
-    /// Mapping files of topics that hold foreign data, by topic.
-    pub mappings: BTreeMap<String, PathBuf>,
+    /// Files of Avro schemas beyond the project's own, by id.
+    pub schemas: BTreeMap<u32, PathBuf>,
 }
 
 /// `[limits]`

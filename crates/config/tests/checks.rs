@@ -39,8 +39,8 @@ fn every_kind_of_value_is_read() {
         decimals = 3
         [input]
         topics = ["orders", "visits"]
-        [input.mappings]
-        orders = "mappings/erp.toml"
+        [input.schemas]
+        17 = "schemas/erp.avsc"
         [limits]
         earliest_event_time = 2001-01-01T00:00:00Z
         max_order_amount = "2500.5"
@@ -58,7 +58,7 @@ fn every_kind_of_value_is_read() {
     assert_eq!(config.partitions, 16);
     assert_eq!(config.workers, Some(2));
     assert_eq!(config.currency.decimals, 3);
-    assert_eq!(config.input.mappings.len(), 1);
+    assert_eq!(config.input.schemas[&17].as_os_str(), "schemas/erp.avsc");
     assert_eq!(config.limits.max_order_amount, Minor(2_500_500));
     assert_eq!(config.limits.earliest_event_time.0, 978_307_200_000);
     assert_eq!(config.time.grace, Duration::from_secs(3 * 86_400));
@@ -82,7 +82,7 @@ code = "usd"
 
 [input]
 topics = ["orders", "orders"]
-mappings = { odrers = "erp.toml" }
+schemas = { erp = "erp.avsc" }
 
 [limits]
 max_order_amount = "1.999"
@@ -114,7 +114,7 @@ level = "inof"
       shop.toml:6:1: unknown key `grace` (`grace` stands in section [time])
       shop.toml:9:8: `currency.code`: "usd" is not an ISO 4217 currency code (write three capital letters, such as "EUR")
       shop.toml:12:10: `input.topics`: topic "orders" stands there twice
-      shop.toml:13:12: `input.mappings`: topic "odrers" is not one of `input.topics` (did you mean "orders"?)
+      shop.toml:13:11: `input.schemas`: "erp" is not a schema id (write the number that stands in the first bytes of the records)
       shop.toml:16:20: `limits.max_order_amount`: 1.999 has more decimals than the accounting unit of USD (write at most 2 decimals)
       shop.toml:17:19: `limits.max_value_bytes`: expected a size, found an integer
       shop.toml:20:9: `time.grace`: "10min" has an unknown unit `min` (write whole numbers with a unit of ms, s, m, h, d or w, such as "10m" or "1h30m")
@@ -286,7 +286,8 @@ fn overrides_win_and_have_their_own_place() {
 
 #[test]
 fn what_is_shown_reads_back_the_same() {
-    let source = "workers = 3\n[limits]\nmax_order_amount = \"12.50\"\n[input.mappings]\norders = \"a b.toml\"\n";
+    let source =
+        "workers = 3\n[limits]\nmax_order_amount = \"12.50\"\n[input.schemas]\n17 = \"a b.avsc\"\n";
     let loaded = parse("shop.toml", source, &["currency.code=EUR".to_owned()]).unwrap();
     let shown = loaded.to_toml();
     assert!(shown.contains("workers = 3  # shop.toml:1\n"), "{shown}");

@@ -4,8 +4,9 @@
 //! in the log and holds from then on: a configuration that says otherwise is refused, one that
 //! says nothing follows.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{Config, Loaded};
 use domain::definitions::Definitions;
@@ -13,13 +14,11 @@ use domain::event::Text;
 use domain::money::{Currency, Minor};
 use domain::time::TimeMs;
 use engine::port::{TopicName, TopicPartition};
-use engine::task::{Setup, Task};
+use engine::task::Setup;
 use engine::topics::Topics;
-use engine::worker::Owned;
 use eventlog::{Cleanup, EmbeddedLog};
 use serde::{Deserialize, Serialize};
-use store::{Shared, TaskStore};
-use wire::state::derived_timer;
+use store::Shared;
 use wire::{Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet};
 
 use crate::error::RuntimeError;
@@ -36,6 +35,15 @@ struct Identity {
     decimals: u8,
 }
 
+/// What waits in a task's inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Lag {
+    /// Records that are not consumed and committed yet.
+    pub records: u64,
+    /// How long the oldest of them has been in the log.
+    pub oldest: Duration,
+}
+
 /// A deployment that is open in this process.
 pub struct Deployment {
     /// The checked configuration.
@@ -47,7 +55,7 @@ pub struct Deployment {
     /// How input is validated.
     pub rules: InputRules,
     schemas: SchemaSet,
-    shared: Shared,
+    pub(crate) shared: Shared,
 }
 
 impl Deployment {
@@ -84,7 +92,7 @@ impl Deployment {
         config.limits.max_order_amount = rules.max_amount;
         config.currency = currency;
         let topics = Topics::of(&config.application_id);
-        let schemas = SchemaSet::embedded()?;
+        let schemas = schemas_of(&config)?;
         let format = match config.format {
             config::Format::Avro => Format::Avro,
             config::Format::Json => Format::Json,
@@ -111,7 +119,7 @@ impl Deployment {
     fn ensure_topics(&self) -> Result<(), RuntimeError> {
         let n = self.config.partitions;
         let retention = &self.config.retention;
-        let days = |kept: Option<std::time::Duration>| Cleanup::Delete {
+        let days = |kept: Option<Duration>| Cleanup::Delete {
             retention_ms: kept.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             retention_bytes: None,
         };
@@ -195,64 +203,13 @@ impl Deployment {
         Ok(Encoder::new(self.rules.currency, &self.schemas)?)
     }
 
-    /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
-    /// changelog may have forgotten deletions since is dropped and restored in full.
-    ///
-    /// # Errors
-    /// The store or the changelog cannot be read.
-    pub fn open_task(&self, task: u32) -> Result<Owned<TaskStore>, RuntimeError> {
-        let changelog = TopicPartition {
+    /// The changelog of `task`.
+    #[must_use]
+    pub fn changelog_of(&self, task: u32) -> TopicPartition {
+        TopicPartition {
             topic: Arc::clone(&self.setup.topics.changelog),
             partition: task,
-        };
-        let mut store = self.open_store(task)?;
-        if !self.log.is_restorable(&changelog, store.position())? {
-            tracing::warn!(
-                task,
-                "state is older than the changelog remembers; restoring in full"
-            );
-            drop(store);
-            let dir = self.state_dir(task);
-            std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
-            store = self.open_store(task)?;
         }
-        let from = store.position();
-        let end = self.log.changelog(&changelog, from, |offset, key, value| {
-            store.restore(offset, key.unwrap_or_default(), value)?;
-            Ok::<(), RuntimeError>(())
-        })?;
-        store.mark_restored(end)?;
-        tracing::debug!(task, from, end, "restored");
-        let inputs = self.inputs_of(task);
-        let task = Task::open(task, Arc::clone(&self.setup), inputs, &store)?;
-        Ok(Owned { task, store })
-    }
-
-    fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
-        let dir = self.state_dir(task);
-        std::fs::create_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
-        let incarnation = self.log.incarnation();
-        Ok(TaskStore::open(
-            &dir,
-            task,
-            incarnation,
-            &self.shared,
-            derived_timer,
-        )?)
-    }
-
-    fn state_dir(&self, task: u32) -> PathBuf {
-        self.config.data_dir.join("state").join(task.to_string())
-    }
-
-    /// Opens every task, one after the other.
-    ///
-    /// # Errors
-    /// As [`Deployment::open_task`].
-    pub fn open_all(&self) -> Result<Vec<Owned<TaskStore>>, RuntimeError> {
-        (0..self.config.partitions)
-            .map(|task| self.open_task(task))
-            .collect()
     }
 
     /// Records of the inputs that are not consumed yet.
@@ -260,14 +217,42 @@ impl Deployment {
     /// # Errors
     /// The log cannot be read.
     pub fn lag(&self) -> Result<u64, RuntimeError> {
-        let mut lag = 0;
+        let mut records = 0;
         for task in 0..self.config.partitions {
             for input in self.inputs_of(task) {
-                let position = self.log.position(task, &input)?.unwrap_or(0);
-                lag += self.log.end_offset(&input)?.saturating_sub(position);
+                let next = self.log.position(task, &input)?.unwrap_or(0);
+                records += self.log.end_offset(&input)?.saturating_sub(next);
+            }
+        }
+        Ok(records)
+    }
+
+    /// What waits in the inputs of `task`.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn lag_of(&self, task: u32, now: TimeMs) -> Result<Lag, RuntimeError> {
+        let mut lag = Lag::default();
+        for input in self.inputs_of(task) {
+            let next = self.log.position(task, &input)?.unwrap_or(0);
+            let records = self.log.end_offset(&input)?.saturating_sub(next);
+            if records == 0 {
+                continue;
+            }
+            lag.records += records;
+            for oldest in self.log.read(&input, next, 1, 1)? {
+                let waited = now.since(oldest.record.timestamp);
+                let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
+                lag.oldest = lag.oldest.max(waited);
             }
         }
         Ok(lag)
+    }
+
+    /// The bytes that caches and write buffers may take.
+    #[must_use]
+    pub fn memory_budget(&self) -> usize {
+        self.shared.budget()
     }
 
     /// Where the deployment is.
@@ -333,6 +318,22 @@ fn three_letters(code: &str) -> [u8; 3] {
     <[u8; 3]>::try_from(code.as_bytes()).unwrap_or(*b"XXX")
 }
 
+/// The project's own schemas and the configured ones.
+///
+/// # Errors
+/// A file cannot be read, is no Avro schema, or has an id that is taken.
+pub fn schemas_of(config: &Config) -> Result<SchemaSet, RuntimeError> {
+    let mut extra = Vec::new();
+    for (id, path) in &config.input.schemas {
+        let text = std::fs::read_to_string(path).map_err(|source| RuntimeError::SchemaFile {
+            path: path.clone(),
+            source,
+        })?;
+        extra.push((*id, text));
+    }
+    Ok(SchemaSet::with_extra(extra)?)
+}
+
 /// What an event must satisfy to be taken in, for a shop that accounts in `currency`.
 #[must_use]
 pub fn input_rules(config: &Config, currency: Currency) -> InputRules {
@@ -365,7 +366,7 @@ fn definitions_of(config: &Config) -> Definitions {
 }
 
 /// Milliseconds of a configured duration, whose bounds the configuration checks.
-pub(crate) fn millis(duration: std::time::Duration) -> i64 {
+pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

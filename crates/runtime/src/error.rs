@@ -23,6 +23,14 @@ pub enum RuntimeError {
     /// A schema.
     #[error(transparent)]
     Schema(#[from] wire::SchemaError),
+    /// A configured schema file cannot be read.
+    #[error("cannot read the schema {path}: {source}; `input.schemas` names it", path = path.display())]
+    SchemaFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
     /// A source file.
     #[error(transparent)]
     Source(#[from] source::SourceError),
