@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use eventlog::EventLogError;
+
 /// Exit codes, documented in `--help` and docs/cli.md.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -117,6 +119,9 @@ impl From<runtime::RuntimeError> for CliError {
                 CliError::usage(error)
             }
             E::Output(error) => error.into(),
+            E::EventLog(EventLogError::Locked(_)) => CliError::failure(error).hint(
+                "`clvstream tail` and `clvstream topics` work beside a service that is running",
+            ),
             error => CliError::failure(error),
         }
     }

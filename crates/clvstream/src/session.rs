@@ -93,30 +93,51 @@ pub fn process(
         Until::Drained => progress("processing", deployment.lag().ok()),
         Until::Stopped => ProgressBar::hidden(),
     };
-    let owned = deployment.open_all()?;
-    let before: u64 = owned.iter().map(|o| o.task.counts().consumed()).sum();
-    let counts = std::thread::scope(|scope| {
+    let worked = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !finished.load(Ordering::Relaxed) {
                 bar.set_position(shared.consumed());
                 if shutdown.wait(LOOK) {
+                    if let Some(readiness) = &observers.readiness {
+                        readiness.stopping();
+                    }
                     shared.stop();
                     deployment.log.wake();
                     return;
                 }
             }
         });
-        let counts = run(deployment, owned, until, &shared, observers);
+        let worked = restore_and_run(deployment, until, &shared, observers);
         finished.store(true, Ordering::Relaxed);
-        counts
+        worked
     });
     bar.finish_and_clear();
-    let counts = counts?;
+    let (before, counts) = match worked {
+        // A service that is told to stop while it restores has nothing to finish.
+        Err(RuntimeError::Interrupted) if until == Until::Stopped => Default::default(),
+        worked => worked?,
+    };
     if until == Until::Drained && shutdown.is_requested() {
         return Err(CliError::from(RuntimeError::Interrupted));
     }
-    let records = counts.consumed().saturating_sub(before);
+    let records = counts.consumed().saturating_sub(before.consumed());
     Ok((counts, Took::new(records, started)))
+}
+
+/// What became of all records before, and after.
+fn restore_and_run(
+    deployment: &Deployment,
+    until: Until,
+    shared: &Shared,
+    observers: &Observers,
+) -> Result<(Counts, Counts), RuntimeError> {
+    let owned = deployment.restore_all(shared, observers)?;
+    let mut before = Counts::default();
+    for owned in &owned {
+        before.add(owned.task.counts());
+    }
+    let after = run(deployment, owned, until, shared, observers)?;
+    Ok((before, after))
 }
 
 /// A progress bar on a terminal; nothing elsewhere.
@@ -134,14 +155,4 @@ fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     }
     bar.set_message(what);
     bar
-}
-
-/// Nobody watches.
-#[must_use]
-pub fn unobserved() -> Observers {
-    Observers {
-        metrics: None,
-        liveness: None,
-        readiness: None,
-    }
 }

@@ -6,6 +6,9 @@ pub mod deployment;
 pub mod error;
 pub mod export;
 pub mod load;
+pub mod observe;
+mod restore;
+pub mod retention;
 pub mod summary;
 pub mod workers;
 

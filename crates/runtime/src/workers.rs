@@ -3,20 +3,23 @@
 //! A worker's loop is five steps: process, commit when it is time, checkpoint when it is due, look
 //! whether to stop, wait for records. It waits on the log, never on a clock of its own.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::time::{DAY_MS, TimeMs};
 use engine::bookkeeping::Counts;
-use engine::port::{CommitError, OutRecord, TopicPartition};
+use engine::port::{CommitError, OutRecord, TopicPartition, WorkerLog};
 use engine::worker::{Owned, Worker, WorkerError};
-use server::{CommitOutcome, Liveness, Metrics, Outcome, Readiness};
-use store::TaskStore;
+use store::{Checkpoint, TaskStore};
 use wire::routed::Routed;
 
 use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
+use crate::observe::{Gauges, Metered};
+use crate::retention;
+
+pub use crate::observe::Observers;
 
 /// How many records a task consumes before the worker looks at the clock.
 const TURN: usize = 2_000;
@@ -39,6 +42,8 @@ pub enum Until {
 #[derive(Debug, Default)]
 pub struct Shared {
     stop: AtomicBool,
+    gate: Mutex<()>,
+    stopped: Condvar,
     done: AtomicBool,
     consumed: AtomicU64,
     last_progress_ms: AtomicI64,
@@ -49,6 +54,18 @@ impl Shared {
     /// Asks the workers to commit what they have and stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        // Whoever has looked and not yet begun to wait holds the gate.
+        drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
+        self.stopped.notify_all();
+    }
+
+    /// Waits until asked to stop, at most `timeout`; answers whether to stop.
+    pub(crate) fn wait_for_stop(&self, timeout: Duration) -> bool {
+        let gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let going_on = |(): &mut ()| !self.is_stopping();
+        // The answer is in the flag, whatever became of the gate.
+        let _waited = self.stopped.wait_timeout_while(gate, timeout, going_on);
+        self.is_stopping()
     }
 
     /// Whether they were asked to.
@@ -57,22 +74,27 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// `steps` more are committed, and the tasks stand as `owned` says.
+    fn progressed(&self, steps: usize, owned: &[Owned<TaskStore>]) {
+        self.consumed.fetch_add(steps as u64, Ordering::Relaxed);
+        self.last_progress_ms
+            .store(wall_clock().0, Ordering::Relaxed);
+        self.reached(owned);
+    }
+
+    /// Stream time is that of the task that is furthest.
+    fn reached(&self, owned: &[Owned<TaskStore>]) {
+        for Owned { task, .. } in owned {
+            let stream_time = task.bookkeeping().clock.stream_time.0;
+            self.stream_time.fetch_max(stream_time, Ordering::Relaxed);
+        }
+    }
+
     /// Records consumed and timers fired since the start.
     #[must_use]
     pub fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed)
     }
-}
-
-/// What the workers report to.
-#[derive(Clone)]
-pub struct Observers {
-    /// Metrics, if they are served.
-    pub metrics: Option<Metrics>,
-    /// Liveness, likewise.
-    pub liveness: Option<Liveness>,
-    /// Readiness, likewise.
-    pub readiness: Option<Readiness>,
 }
 
 /// The wall clock.
@@ -103,13 +125,29 @@ pub fn run(
     shared
         .last_progress_ms
         .store(wall_clock().0, Ordering::Relaxed);
+    if let Some(metrics) = &observers.metrics {
+        let budget = deployment.memory_budget();
+        let budget = i64::try_from(budget).unwrap_or(i64::MAX);
+        metrics.state_budget_bytes.set(budget);
+    }
+    observers.ready();
     std::thread::scope(|scope| {
+        if until == Until::Stopped {
+            scope.spawn(|| retention::keep(deployment, shared, observers));
+        }
         let threads: Vec<_> = (0_u32..)
             .zip(hands)
             .map(|(number, owned)| {
                 scope.spawn(move || {
+                    let _alarm = Alarm {
+                        worker: number,
+                        shared,
+                        observers,
+                    };
                     let result = work(deployment, number, owned, until, shared, observers);
-                    if result.is_err() {
+                    if let Err(error) = &result {
+                        tracing::error!(worker = number, %error, "a worker failed; stopping");
+                        observers.failed(error);
                         shared.stop();
                     }
                     result
@@ -125,8 +163,25 @@ pub fn run(
                 Err(_) => failed = failed.or(Some(RuntimeError::Panicked(number))),
             }
         }
+        shared.stop();
         failed.map_or(Ok(sum), Err)
     })
+}
+
+/// Stops everybody if its worker panics: the others would go on without its tasks.
+struct Alarm<'a> {
+    worker: u32,
+    shared: &'a Shared,
+    observers: &'a Observers,
+}
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.observers.failed(&RuntimeError::Panicked(self.worker));
+            self.shared.stop();
+        }
+    }
 }
 
 fn work(
@@ -137,17 +192,19 @@ fn work(
     shared: &Shared,
     observers: &Observers,
 ) -> Result<Counts, RuntimeError> {
-    let mut inputs = Vec::new();
-    for owned in &owned {
-        inputs.push((owned.task.id(), deployment.inputs_of(owned.task.id())));
-    }
+    let tasks = owned.iter().map(|owned| owned.task.id());
+    let inputs = tasks.map(|task| (task, deployment.inputs_of(task)));
     let topics = &deployment.setup.topics;
-    let mut log = deployment
+    let log = deployment
         .log
-        .worker(inputs, &topics.changelog, wall_clock)?;
+        .worker(inputs.collect(), &topics.changelog, wall_clock)?;
+    let metrics = observers.metrics.as_ref();
+    let mut log = Metered::new(log, topics, metrics);
     let mut worker = Worker::new(owned, deployment.decoder()?, Arc::clone(&topics.routed));
-    let mut told = worker.counts();
+    let counts = worker.counts();
+    let mut gauges = metrics.map(|m| Gauges::new(deployment, m, worker.owned(), counts));
     let heartbeat = observers.liveness.as_ref().map(|l| l.watch(number));
+    shared.reached(worker.owned());
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
     loop {
@@ -161,13 +218,19 @@ fn work(
         let commit = &deployment.config.commit;
         let due = last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
         if uncommitted > 0 && (due || stopping || processed.drained) {
-            commit_now(&mut worker, &mut log, observers)?;
-            report(&mut worker, &mut told, uncommitted, shared, observers);
+            if commit_now(&mut worker, &mut log)? {
+                shared.progressed(uncommitted, worker.owned());
+                let counts = worker.counts();
+                if let Some(gauges) = &mut gauges {
+                    gauges.committed(counts);
+                }
+            }
             last_commit = Instant::now();
             uncommitted = 0;
         }
-        for Owned { store, .. } in worker.owned() {
-            store.checkpoint_if_due(Instant::now())?;
+        checkpoint_if_due(&mut worker, gauges.as_ref())?;
+        if let Some(gauges) = &mut gauges {
+            gauges.refresh(worker.owned())?;
         }
         if stopping || shared.done.load(Ordering::Relaxed) {
             break;
@@ -184,7 +247,11 @@ fn work(
         }
     }
     for Owned { store, .. } in worker.owned() {
+        let started = Instant::now();
         store.checkpoint()?;
+        if let Some(gauges) = &gauges {
+            gauges.checkpoint(Checkpoint::Started, started.elapsed());
+        }
     }
     if let Some(heartbeat) = heartbeat {
         heartbeat.retire();
@@ -192,75 +259,35 @@ fn work(
     Ok(worker.counts())
 }
 
-/// Commits, and again when the log says that nothing was written.
-fn commit_now(
+fn checkpoint_if_due(
     worker: &mut Worker<TaskStore>,
-    log: &mut eventlog::EmbeddedWorker,
-    observers: &Observers,
+    gauges: Option<&Gauges<'_>>,
 ) -> Result<(), RuntimeError> {
-    let started = Instant::now();
-    let result = worker.commit(log);
-    let outcome = match &result {
-        Ok(_) => CommitOutcome::Committed,
-        Err(WorkerError::Commit(CommitError::Abort(_))) => CommitOutcome::Aborted,
-        Err(WorkerError::Commit(CommitError::Fenced(_))) => CommitOutcome::Fenced,
-        Err(WorkerError::Commit(CommitError::Indeterminate(_))) => CommitOutcome::Indeterminate,
-        Err(_) => CommitOutcome::Halted,
-    };
-    if let Some(metrics) = &observers.metrics {
-        metrics.commit(outcome, started.elapsed());
-    }
-    match result {
-        Ok(_) => Ok(()),
-        Err(WorkerError::Commit(CommitError::Abort(what))) => {
-            tracing::warn!(reason = what, "commit aborted; the batch is done again");
-            Ok(())
+    for Owned { store, .. } in worker.owned() {
+        let started = Instant::now();
+        let checkpoint = store.checkpoint_if_due(started)?;
+        if let Some(gauges) = gauges {
+            gauges.checkpoint(checkpoint, started.elapsed());
         }
-        Err(error) => Err(error.into()),
     }
+    Ok(())
 }
 
-/// Tells metrics and watchers what the commit brought.
-fn report(
+/// Commits; answers false when the log says that nothing was written: the batch is done again.
+fn commit_now(
     worker: &mut Worker<TaskStore>,
-    told: &mut Counts,
-    steps: usize,
-    shared: &Shared,
-    observers: &Observers,
-) {
-    shared.consumed.fetch_add(steps as u64, Ordering::Relaxed);
-    shared
-        .last_progress_ms
-        .store(wall_clock().0, Ordering::Relaxed);
-    let stream_time = |o: &Owned<TaskStore>| o.task.bookkeeping().clock.stream_time.0;
-    let newest = worker
-        .owned()
-        .iter()
-        .map(stream_time)
-        .max()
-        .unwrap_or(i64::MIN);
-    shared.stream_time.fetch_max(newest, Ordering::Relaxed);
-    let rejections = worker.take_rejections();
-    let Some(metrics) = &observers.metrics else {
-        return;
-    };
-    let now = worker.counts();
-    for (outcome, was, is) in [
-        (Outcome::Applied, told.applied, now.applied),
-        (Outcome::Late, told.late, now.late),
-        (Outcome::Deduplicated, told.deduplicated, now.deduplicated),
-        (Outcome::DeadLettered, told.dead_lettered, now.dead_lettered),
-        (Outcome::Forwarded, told.forwarded, now.forwarded),
-        (Outcome::Control, told.control, now.control),
-    ] {
-        metrics.records(outcome, is.saturating_sub(was));
-    }
-    metrics
-        .records_read
-        .inc_by(now.consumed().saturating_sub(told.consumed()));
-    *told = now;
-    for class in rejections {
-        metrics.dead_letters(class, 1);
+    log: &mut dyn WorkerLog,
+) -> Result<bool, RuntimeError> {
+    let result = worker.commit(log);
+    // Counted by the log, once they are committed.
+    drop(worker.take_rejections());
+    match result {
+        Ok(_) => Ok(true),
+        Err(WorkerError::Commit(CommitError::Abort(what))) => {
+            tracing::warn!(reason = what, "commit aborted; the batch is done again");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -291,13 +318,24 @@ fn is_drained(deployment: &Deployment) -> Result<bool, RuntimeError> {
 /// control record, so that a replay of it does the same.
 fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<(), RuntimeError> {
     let now = wall_clock();
-    let quiet_ms = now.since(TimeMs(shared.last_progress_ms.load(Ordering::Relaxed)));
-    let behind_ms = now.since(TimeMs(shared.stream_time.load(Ordering::Relaxed)));
-    let is_quiet = quiet_ms >= millis(deployment.config.time.idle_after);
-    if !is_quiet || behind_ms > LIVE_WITHIN_MS || !is_drained(deployment)? {
+    let quiet_since = TimeMs(shared.last_progress_ms.load(Ordering::Relaxed));
+    let stream_time = TimeMs(shared.stream_time.load(Ordering::Relaxed));
+    let idle_after = deployment.config.time.idle_after;
+    if !is_tick_due(now, quiet_since, stream_time, idle_after) || !is_drained(deployment)? {
         return Ok(());
     }
     append_control(deployment, &Routed::Tick { now })
+}
+
+/// Whether it has been quiet for so long that the clock is to move stream time, and stream time is
+/// so near that it may.
+fn is_tick_due(
+    now: TimeMs,
+    quiet_since: TimeMs,
+    stream_time: TimeMs,
+    idle_after: Duration,
+) -> bool {
+    now.since(quiet_since) >= millis(idle_after) && now.since(stream_time) <= LIVE_WITHIN_MS
 }
 
 /// Appends a control record to every task's partition of `internal.routed`, all or none.
@@ -322,4 +360,48 @@ pub(crate) fn controls(deployment: &Deployment, control: &Routed) -> Vec<OutReco
         headers: Vec::new(),
     };
     (0..deployment.config.partitions).map(record).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_ticks_in_quiet_hours_of_a_live_shop_only() {
+        let now = TimeMs(1_795_000_000_000);
+        let minute = 60_000;
+        for (quiet_ms, behind_ms, due) in [
+            (minute - 1, 0, false),
+            (minute, 0, true),
+            (minute, LIVE_WITHIN_MS, true),
+            (minute, LIVE_WITHIN_MS + 1, false),
+            (minute, -5 * minute, true),
+        ] {
+            let (quiet_since, stream_time) = (now.minus(quiet_ms), now.minus(behind_ms));
+            let idle_after = Duration::from_secs(60);
+            assert_eq!(
+                is_tick_due(now, quiet_since, stream_time, idle_after),
+                due,
+                "quiet for {quiet_ms} ms, behind by {behind_ms} ms"
+            );
+        }
+        let before_any_record = TimeMs(0);
+        assert!(!is_tick_due(
+            now,
+            before_any_record,
+            before_any_record,
+            Duration::ZERO
+        ));
+    }
+
+    #[test]
+    fn stopping_wakes_whoever_waits_for_it() {
+        let shared = Shared::default();
+        assert!(!shared.wait_for_stop(Duration::ZERO));
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| shared.wait_for_stop(Duration::from_secs(600)));
+            shared.stop();
+            assert!(waiter.join().is_ok_and(|stopped| stopped));
+        });
+    }
 }

@@ -1,16 +1,18 @@
 //! `clvstream demo`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::config::Loaded;
 use clap::Args;
 use domain::money::Minor;
+use eventlog::{EmbeddedLog, EventLogError, Options};
 use runtime::demo::Demo;
 use runtime::load::Delivery;
 use runtime::summary::{Members, Stages, Summary, summarise};
-use runtime::workers::Until;
+use runtime::workers::{Observers, Until};
 use serde::Serialize;
+use store::Shared;
 
 use crate::cmd::run::serve;
 use crate::error::CliError;
@@ -68,13 +70,7 @@ pub fn run(
 ) -> Result<(), CliError> {
     // A folder of its own, made anew each time: the demo shows a first start.
     let folder = loaded.config.data_dir.join("demo");
-    let failed = |error: std::io::Error| {
-        CliError::failure(format!("cannot use {}: {error}", folder.display()))
-    };
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(failed)?;
-    }
-    std::fs::create_dir_all(&folder).map_err(failed)?;
+    make_anew(&folder)?;
     loaded.config.data_dir.clone_from(&folder);
     let deployment = session::open(&loaded, None)?;
     let demo = Demo::read(args.data.as_deref(), &folder, &deployment.rules)?;
@@ -85,7 +81,7 @@ pub fn run(
     let as_of = demo.end();
     let items = demo.items(args.seed);
     let loaded = session::load(&deployment, "demo", &delivery, items, shutdown)?;
-    let observers = session::unobserved();
+    let observers = Observers::default();
     let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
     let report = Report {
         summary: summarise(
@@ -107,13 +103,29 @@ pub fn run(
     if !args.serve {
         return Ok(());
     }
-    writeln!(
-        out,
-        "\nserving http://{}/metrics, /livez and /readyz; Ctrl-C ends it",
-        deployment.config.http.listen
-    )?;
-    out.flush()?;
-    serve(&deployment, shutdown)
+    serve(&deployment, shutdown, |address| {
+        writeln!(
+            out,
+            "\nserving http://{address}/metrics, /livez and /readyz; Ctrl-C ends it"
+        )?;
+        Ok(out.flush()?)
+    })
+}
+
+/// Makes `folder` anew, unless another process works in it.
+fn make_anew(folder: &Path) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::failure(format!("cannot use {}: {error}", folder.display()))
+    };
+    if folder.exists() {
+        let log = EmbeddedLog::open(&folder.join("log"), Options::default(), &Shared::new(0));
+        if let Err(error @ EventLogError::Locked(_)) = log {
+            return Err(CliError::failure(error));
+        }
+        drop(log);
+        std::fs::remove_dir_all(folder).map_err(failed)?;
+    }
+    std::fs::create_dir_all(folder).map_err(failed)
 }
 
 fn render(

@@ -9,7 +9,8 @@ use clap::Args;
 use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
 use runtime::load::{Delivery, Files};
-use runtime::workers::Until;
+use runtime::retention;
+use runtime::workers::{Observers, Shared, Until};
 use serde::Serialize;
 
 use crate::cli::{duration, instant, per_mille};
@@ -93,8 +94,10 @@ pub fn run(
     let name = files.name.clone();
     let items = files.items(&mapping, &deployment, &delivery);
     let loaded = session::load(&deployment, &name, &delivery, items, shutdown)?;
-    let observers = session::unobserved();
+    let observers = Observers::default();
     let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
+    // Nobody else does it where a deployment is only ever replayed into.
+    retention::enforce(&deployment, &Shared::default(), &observers);
     let report = Report {
         loaded,
         processed: took,

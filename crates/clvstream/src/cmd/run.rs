@@ -1,6 +1,7 @@
 //! `clvstream run`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ::config::Loaded;
@@ -21,7 +22,9 @@ Reads the input topics, keeps every customer's profile, and writes CLV updates, 
 and segment changes to the output topics, each exactly once. On SIGTERM or SIGINT it finishes what was
 begun and exits 0; a second signal ends it at once, which loses nothing that was committed.
 
-Metrics and health: http://127.0.0.1:9464/metrics, /livez, /readyz (`http.listen`).
+Metrics and health: http://127.0.0.1:9464/metrics, /livez, /readyz (`http.listen`). What the topics'
+retention allows to go is removed from the log once a minute. `clvstream tail` and `clvstream topics` work
+beside it; other commands have to wait until it has stopped.
 
 Examples:
   clvstream run
@@ -54,10 +57,10 @@ pub fn run(
 ) -> Result<(), CliError> {
     let deployment = session::open(loaded, None)?;
     if !args.drain {
-        return serve(&deployment, shutdown);
+        return serve(&deployment, shutdown, |_| Ok(()));
     }
     let (counts, took) =
-        session::process(&deployment, Until::Drained, shutdown, &session::unobserved())?;
+        session::process(&deployment, Until::Drained, shutdown, &Observers::default())?;
     if args.json {
         let report = serde_json::json!({
             "processed": took,
@@ -76,11 +79,15 @@ pub fn run(
     Ok(())
 }
 
-/// Works on `deployment` and serves metrics and health until asked to stop.
+/// Works on `deployment` and serves metrics and health until asked to stop. `announce` is told where.
 ///
 /// # Errors
-/// The address is taken, or a worker failed.
-pub fn serve(deployment: &Deployment, shutdown: &Shutdown) -> Result<(), CliError> {
+/// The address is taken, it could not be announced, or a worker failed.
+pub fn serve(
+    deployment: &Deployment,
+    shutdown: &Shutdown,
+    announce: impl FnOnce(SocketAddr) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let registry = server::registry().map_err(CliError::failure)?;
     let metrics = Metrics::new(&registry).map_err(CliError::failure)?;
     let shown = Shown {
@@ -88,11 +95,10 @@ pub fn serve(deployment: &Deployment, shutdown: &Shutdown) -> Result<(), CliErro
         liveness: Liveness::new(LIVENESS_DEADLINE),
         readiness: Readiness::default(),
     };
-    let readiness = shown.readiness.clone();
     let observers = Observers {
         metrics: Some(metrics),
         liveness: Some(shown.liveness.clone()),
-        readiness: Some(readiness.clone()),
+        readiness: Some(shown.readiness.clone()),
     };
     let server = Server::start(deployment.config.http.listen, shown).map_err(CliError::failure)?;
     tracing::info!(
@@ -103,8 +109,8 @@ pub fn serve(deployment: &Deployment, shutdown: &Shutdown) -> Result<(), CliErro
         http = %server.address(),
         "running"
     );
+    announce(server.address())?;
     let done = session::process(deployment, Until::Stopped, shutdown, &observers);
-    readiness.stopping();
     server.stop().map_err(CliError::failure)?;
     let (counts, took) = done?;
     tracing::info!(

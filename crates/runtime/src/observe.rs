@@ -1,0 +1,314 @@
+//! What a service tells about its work: metrics, liveness, readiness.
+//!
+//! Invariant: counters tell what is committed. A batch that is done again after an abort counts
+//! once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::time::TimeMs;
+use engine::bookkeeping::Counts;
+use engine::port::{
+    CommitError, Committed, LogError, OutRecord, Record, Staged, Table, TopicName, TopicPartition,
+    WorkerLog,
+};
+use engine::topics::Topics;
+use engine::worker::Owned;
+use server::{
+    CommitOutcome, IntCounter, Liveness, Metrics, Outcome, Readiness, Restoring, TaskMetrics,
+};
+use store::{Checkpoint, TaskStore};
+use wire::RejectionClass;
+
+use crate::deployment::Deployment;
+use crate::error::RuntimeError;
+use crate::workers::wall_clock;
+
+/// How often gauges are refreshed.
+const REFRESH: Duration = Duration::from_secs(1);
+/// The header of a dead letter that names its class.
+const CLASS_HEADER: &str = "clv_error_class";
+
+/// What the work reports to.
+#[derive(Clone, Default)]
+pub struct Observers {
+    /// Metrics, if they are served.
+    pub metrics: Option<Metrics>,
+    /// Liveness, likewise.
+    pub liveness: Option<Liveness>,
+    /// Readiness, likewise.
+    pub readiness: Option<Readiness>,
+}
+
+impl Observers {
+    /// `restored` of `total` changelog records of `task` are read.
+    pub(crate) fn restoring(&self, task: u32, restored: u64, total: u64) {
+        if let Some(metrics) = &self.metrics {
+            metrics.restoring(task, total.saturating_sub(restored));
+        }
+        if let Some(readiness) = &self.readiness {
+            readiness.restoring(Restoring {
+                task,
+                restored_records: restored,
+                total_records: total,
+            });
+        }
+    }
+
+    pub(crate) fn ready(&self) {
+        if let Some(readiness) = &self.readiness {
+            readiness.ready();
+        }
+    }
+
+    pub(crate) fn failed(&self, error: &RuntimeError) {
+        if let Some(readiness) = &self.readiness {
+            readiness.failed(error.to_string());
+        }
+    }
+}
+
+/// A worker's log that counts what is committed through it.
+pub(crate) struct Metered<L> {
+    log: L,
+    meters: Option<Meters>,
+}
+
+impl<L: WorkerLog> Metered<L> {
+    pub(crate) fn new(log: L, topics: &Topics, metrics: Option<&Metrics>) -> Metered<L> {
+        let meters = metrics.map(|metrics| Meters::new(topics, metrics.clone()));
+        Metered { log, meters }
+    }
+}
+
+impl<L: WorkerLog> WorkerLog for Metered<L> {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
+        let records = self.log.read(source, max)?;
+        if let Some(meters) = &mut self.meters {
+            meters.read(source, &records);
+        }
+        Ok(records)
+    }
+
+    fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
+        let Some(meters) = &mut self.meters else {
+            return self.log.commit(staged);
+        };
+        let tally = meters.tally(&staged);
+        let started = Instant::now();
+        let result = self.log.commit(staged);
+        meters.ended(&tally, started.elapsed(), result.as_ref().err());
+        result
+    }
+}
+
+struct Meters {
+    metrics: Metrics,
+    outputs: [(TopicName, IntCounter); 3],
+    dead_letters: TopicName,
+    changelog: TopicName,
+    /// Of every input: offset and time of what was read and is not committed.
+    uncommitted: BTreeMap<TopicPartition, VecDeque<(u64, TimeMs)>>,
+}
+
+/// What a commit is about to write.
+#[derive(Default)]
+struct Tally {
+    outputs: [u64; 3],
+    changelog: u64,
+    timers: u64,
+    dead_letters: Vec<RejectionClass>,
+    positions: Vec<(TopicPartition, u64)>,
+}
+
+impl Meters {
+    fn new(topics: &Topics, metrics: Metrics) -> Meters {
+        let counter = |topic: &TopicName| (Arc::clone(topic), metrics.output(topic));
+        Meters {
+            outputs: topics.outputs().map(counter),
+            dead_letters: Arc::clone(&topics.dead_letters),
+            changelog: Arc::clone(&topics.changelog),
+            uncommitted: BTreeMap::new(),
+            metrics,
+        }
+    }
+
+    fn read(&mut self, source: &TopicPartition, records: &[Record]) {
+        let times = records.iter().map(|r| (r.offset, r.timestamp));
+        if let Some(known) = self.uncommitted.get_mut(source) {
+            known.extend(times);
+        } else if !records.is_empty() {
+            self.uncommitted.insert(source.clone(), times.collect());
+        }
+    }
+
+    fn tally(&self, staged: &[Staged]) -> Tally {
+        let mut tally = Tally::default();
+        for work in staged {
+            for record in &work.records {
+                let topic = &record.target.topic;
+                if *topic == self.changelog {
+                    tally.changelog += 1;
+                } else if *topic == self.dead_letters {
+                    tally.dead_letters.extend(class_of(record));
+                } else if let Some(at) = self.outputs.iter().position(|(name, _)| name == topic) {
+                    tally.outputs[at] += 1;
+                }
+            }
+            let came_due = |w: &&engine::port::Write| w.table == Table::Timers && w.value.is_none();
+            tally.timers += work.delta.iter().filter(came_due).count() as u64;
+            tally.positions.extend(work.positions.iter().cloned());
+        }
+        tally
+    }
+
+    fn ended(&mut self, tally: &Tally, took: Duration, error: Option<&CommitError>) {
+        let outcome = match error {
+            None => CommitOutcome::Committed,
+            Some(CommitError::Abort(_)) => CommitOutcome::Aborted,
+            Some(CommitError::Fenced(_)) => CommitOutcome::Fenced,
+            Some(CommitError::Indeterminate(_)) => CommitOutcome::Indeterminate,
+            Some(CommitError::Halt(_)) => CommitOutcome::Halted,
+        };
+        self.metrics.commit(outcome, took);
+        if error.is_some() {
+            // Reading starts again from the committed positions.
+            self.uncommitted.clear();
+            return;
+        }
+        for ((_, counter), written) in self.outputs.iter().zip(tally.outputs) {
+            counter.inc_by(written);
+        }
+        self.metrics.changelog_records.inc_by(tally.changelog);
+        self.metrics.timers_fired.inc_by(tally.timers);
+        for class in &tally.dead_letters {
+            self.metrics.dead_letters(*class, 1);
+        }
+        let now = wall_clock();
+        for (source, next) in &tally.positions {
+            if let Some(waiting) = self.uncommitted.get_mut(source) {
+                let done = waiting.partition_point(|(offset, _)| offset < next);
+                let ages = waiting.drain(..done).map(|(_, time)| age(now, time));
+                self.metrics.event_to_commit(ages);
+            }
+        }
+    }
+}
+
+fn class_of(record: &OutRecord) -> Option<RejectionClass> {
+    let (_, value) = record
+        .headers
+        .iter()
+        .find(|(name, _)| *name == CLASS_HEADER)?;
+    let mut classes = RejectionClass::ALL.iter();
+    classes.find(|c| c.as_str().as_bytes() == value).copied()
+}
+
+fn age(now: TimeMs, then: TimeMs) -> Duration {
+    Duration::from_millis(u64::try_from(now.since(then)).unwrap_or(0))
+}
+
+/// What one worker tells of its tasks.
+pub(crate) struct Gauges<'d> {
+    deployment: &'d Deployment,
+    metrics: Metrics,
+    tasks: Vec<TaskMetrics>,
+    told: Counts,
+    /// Bytes of cache, and dirty ones, as they are contained in the process's sums.
+    bytes: (i64, i64),
+    refreshed: Option<Instant>,
+}
+
+impl<'d> Gauges<'d> {
+    /// For a worker over `owned`, whose records so far are `counts`.
+    pub(crate) fn new(
+        deployment: &'d Deployment,
+        metrics: &Metrics,
+        owned: &[Owned<TaskStore>],
+        counts: Counts,
+    ) -> Gauges<'d> {
+        let tasks = owned.iter().map(|owned| metrics.task(owned.task.id()));
+        Gauges {
+            deployment,
+            tasks: tasks.collect(),
+            metrics: metrics.clone(),
+            told: counts,
+            bytes: (0, 0),
+            refreshed: None,
+        }
+    }
+
+    /// A commit has brought the counts to `now`.
+    pub(crate) fn committed(&mut self, now: Counts) {
+        let told = std::mem::replace(&mut self.told, now);
+        for (outcome, was, is) in [
+            (Outcome::Applied, told.applied, now.applied),
+            (Outcome::Late, told.late, now.late),
+            (Outcome::Deduplicated, told.deduplicated, now.deduplicated),
+            (Outcome::DeadLettered, told.dead_lettered, now.dead_lettered),
+            (Outcome::Forwarded, told.forwarded, now.forwarded),
+            (Outcome::Control, told.control, now.control),
+        ] {
+            self.metrics.records(outcome, is.saturating_sub(was));
+        }
+        let consumed = now.consumed().saturating_sub(told.consumed());
+        self.metrics.records_read.inc_by(consumed);
+    }
+
+    /// A checkpoint was asked for, and came to this.
+    pub(crate) fn checkpoint(&self, checkpoint: Checkpoint, took: Duration) {
+        if checkpoint == Checkpoint::Started {
+            self.metrics.checkpoint(took);
+        }
+    }
+
+    /// Refreshes the gauges where that is due.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(crate) fn refresh(&mut self, owned: &[Owned<TaskStore>]) -> Result<(), RuntimeError> {
+        if self.refreshed.is_some_and(|last| last.elapsed() < REFRESH) {
+            return Ok(());
+        }
+        self.refreshed = Some(Instant::now());
+        let now = wall_clock();
+        let (mut cached, mut dirty) = (0, 0);
+        for (Owned { task, store }, gauges) in owned.iter().zip(&self.tasks) {
+            let lag = self.deployment.lag_of(task.id(), now)?;
+            gauges.lag_records.set(signed(lag.records));
+            gauges.lag_seconds.set(lag.oldest.as_secs_f64());
+            let stream_time = task.bookkeeping().clock.stream_time;
+            if stream_time > TimeMs::MIN {
+                gauges
+                    .stream_time_seconds
+                    .set(stream_time.0 as f64 / 1_000.0);
+            }
+            let changelog = self.deployment.changelog_of(task.id());
+            let end = self.deployment.log.end_offset(&changelog)?;
+            let tail = end.saturating_sub(store.checkpointed());
+            gauges.changelog_tail.set(signed(tail));
+            cached += signed(store.cached_bytes() as u64);
+            dirty += signed(store.dirty_bytes() as u64);
+        }
+        self.tell_bytes(cached, dirty);
+        Ok(())
+    }
+
+    fn tell_bytes(&mut self, cached: i64, dirty: i64) {
+        // Other workers add theirs.
+        let (was_cached, was_dirty) = std::mem::replace(&mut self.bytes, (cached, dirty));
+        self.metrics.state_cache_bytes.add(cached - was_cached);
+        self.metrics.state_dirty_bytes.add(dirty - was_dirty);
+    }
+}
+
+impl Drop for Gauges<'_> {
+    fn drop(&mut self) {
+        self.tell_bytes(0, 0);
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

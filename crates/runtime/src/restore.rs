@@ -1,0 +1,149 @@
+//! Taking tasks over: each one's store, what the changelog has beyond it, its clock.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use engine::task::Task;
+use engine::worker::Owned;
+use store::TaskStore;
+use wire::state::derived_timer;
+
+use crate::deployment::Deployment;
+use crate::error::RuntimeError;
+use crate::observe::Observers;
+use crate::workers::Shared;
+
+/// How many records are restored between two looks at the stop token.
+const STRIDE: u64 = 10_000;
+
+impl Deployment {
+    /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
+    /// changelog may have forgotten deletions since is dropped and restored in full.
+    ///
+    /// # Errors
+    /// The store or the changelog cannot be read.
+    pub fn open_task(&self, task: u32) -> Result<Owned<TaskStore>, RuntimeError> {
+        self.restore(task, &Shared::default(), &Observers::default())
+    }
+
+    /// Opens every task, several at a time.
+    ///
+    /// # Errors
+    /// As [`Deployment::open_task`].
+    pub fn open_all(&self) -> Result<Vec<Owned<TaskStore>>, RuntimeError> {
+        self.restore_all(&Shared::default(), &Observers::default())
+    }
+
+    /// Opens every task, as many at a time as there are workers, and tells `observers` how far it
+    /// has come.
+    ///
+    /// # Errors
+    /// As [`Deployment::open_task`]; [`RuntimeError::Interrupted`] if `shared` is told to stop.
+    pub fn restore_all(
+        &self,
+        shared: &Shared,
+        observers: &Observers,
+    ) -> Result<Vec<Owned<TaskStore>>, RuntimeError> {
+        let next = AtomicU32::new(0);
+        let restore_some = || {
+            let mut opened = Vec::new();
+            loop {
+                let task = next.fetch_add(1, Ordering::Relaxed);
+                if task >= self.config.partitions {
+                    return Ok(opened);
+                }
+                match self.restore(task, shared, observers) {
+                    Ok(owned) => opened.push(owned),
+                    Err(error) => {
+                        // Nobody need begin another.
+                        next.store(self.config.partitions, Ordering::Relaxed);
+                        if !matches!(error, RuntimeError::Interrupted) {
+                            tracing::error!(task, %error, "a task cannot be restored");
+                            observers.failed(&error);
+                        }
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        let mut opened = Vec::new();
+        let mut failed = None;
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..self.workers())
+                .map(|_| scope.spawn(restore_some))
+                .collect();
+            for (number, thread) in (0_u32..).zip(threads) {
+                match thread.join() {
+                    Ok(Ok(some)) => opened.extend(some),
+                    Ok(Err(error)) => failed = failed.take().or(Some(error)),
+                    Err(_) => failed = failed.take().or(Some(RuntimeError::Panicked(number))),
+                }
+            }
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        opened.sort_by_key(|owned| owned.task.id());
+        Ok(opened)
+    }
+
+    fn restore(
+        &self,
+        task: u32,
+        shared: &Shared,
+        observers: &Observers,
+    ) -> Result<Owned<TaskStore>, RuntimeError> {
+        let changelog = self.changelog_of(task);
+        let mut store = self.open_store(task)?;
+        if !self.log.is_restorable(&changelog, store.position())? {
+            tracing::warn!(
+                task,
+                "state is older than the changelog remembers; restoring in full"
+            );
+            drop(store);
+            let dir = self.state_dir(task);
+            std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
+            store = self.open_store(task)?;
+        }
+        let from = store.position();
+        let total = self.log.end_offset(&changelog)?.saturating_sub(from);
+        let mut records = 0_u64;
+        observers.restoring(task, 0, total);
+        let end = self.log.changelog(&changelog, from, |offset, key, value| {
+            if records.is_multiple_of(STRIDE) {
+                if shared.is_stopping() {
+                    return Err(RuntimeError::Interrupted);
+                }
+                // Compaction leaves gaps: offsets, not records, say how far it is to the end.
+                observers.restoring(task, offset - from, total);
+            }
+            records += 1;
+            Ok(store.restore(offset, key.unwrap_or_default(), value)?)
+        })?;
+        store.mark_restored(end)?;
+        observers.restoring(task, total, total);
+        if records > 0 {
+            tracing::info!(task, records, "restored");
+        }
+        let inputs = self.inputs_of(task);
+        let task = Task::open(task, self.setup.clone(), inputs, &store)?;
+        Ok(Owned { task, store })
+    }
+
+    fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
+        let dir = self.state_dir(task);
+        std::fs::create_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
+        let incarnation = self.log.incarnation();
+        Ok(TaskStore::open(
+            &dir,
+            task,
+            incarnation,
+            &self.shared,
+            derived_timer,
+        )?)
+    }
+
+    fn state_dir(&self, task: u32) -> PathBuf {
+        self.config.data_dir.join("state").join(task.to_string())
+    }
+}
