@@ -1,5 +1,7 @@
 //! The demo, as it is run: its totals are those of the data, to the row.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
