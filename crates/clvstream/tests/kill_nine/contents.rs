@@ -2,6 +2,7 @@
 //! process that has to recover it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,11 +26,27 @@ const DEAD_LETTERS: &str = "clvstream.dlq";
 const ROUTED: &str = "clvstream.internal.routed";
 
 /// A record without its place and the wall clock.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq)]
 pub(crate) struct Kept {
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
     headers: Vec<(String, Vec<u8>)>,
+}
+
+impl fmt::Debug for Kept {
+    /// Readable, for an assertion that fails.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &Vec<u8>| bytes.escape_ascii().to_string();
+        let header = |(name, value): &(String, Vec<u8>)| format!("{name}={}", text(value));
+        f.debug_struct("Kept")
+            .field("key", &self.key.as_ref().map(text))
+            .field("value", &self.value.as_ref().map(text))
+            .field(
+                "headers",
+                &self.headers.iter().map(header).collect::<Vec<_>>(),
+            )
+            .finish()
+    }
 }
 
 /// Everything in a log that is to be the same whatever happened on the way, and how far it came.
