@@ -221,12 +221,6 @@ fn read_time(reader: &mut Reader<'_>) -> Time {
             "An input without records for this long stops holding back stream time.",
             within_time(SECOND, DAY),
         ),
-        max_task_idle: section.checked(
-            "max_task_idle",
-            SECOND,
-            "How long a task that has records of one input waits for another that lags behind.",
-            within_time(Duration::ZERO, HOUR),
-        ),
     }
 }
 

@@ -85,8 +85,6 @@ pub struct Time {
     pub session_gap: Duration,
     /// An input without records for this long stops holding back stream time.
     pub idle_after: Duration,
-    /// How long a task waits for an input that lags behind the others.
-    pub max_task_idle: Duration,
 }
 
 /// `[commit]`

@@ -134,13 +134,11 @@ impl Deployment {
         let dir = self.state_dir(task);
         std::fs::create_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
         let incarnation = self.log.incarnation();
-        Ok(TaskStore::open(
-            &dir,
-            task,
-            incarnation,
-            &self.shared,
-            derived_timer,
-        )?)
+        let mut store = TaskStore::open(&dir, task, incarnation, &self.shared, derived_timer)?;
+        let state = &self.config.state;
+        let bytes = usize::try_from(state.checkpoint_bytes).unwrap_or(usize::MAX);
+        store.checkpoint_every(state.checkpoint_interval, bytes);
+        Ok(store)
     }
 
     fn state_dir(&self, task: u32) -> PathBuf {

@@ -20,7 +20,8 @@ use crate::rocks::{Share, Shared};
 const FORMAT: u8 = 1;
 /// The key of the store's own record; tables' bytes start at 1.
 const HEAD_KEY: [u8; 1] = [0];
-/// A checkpoint falls due when this much changelog is not yet in RocksDB ...
+/// Unless it is said otherwise, a checkpoint falls due when this much changelog is not yet in
+/// RocksDB ...
 const CHECKPOINT_BYTES: usize = 64 << 20;
 /// ... or this long after the last one.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
@@ -58,6 +59,8 @@ pub struct TaskStore {
     /// Bytes of changelog between `flushed` and `applied`.
     unflushed_bytes: usize,
     last_checkpoint: Option<Instant>,
+    checkpoint_interval: Duration,
+    checkpoint_bytes: usize,
 }
 
 impl TaskStore {
@@ -94,9 +97,18 @@ impl TaskStore {
             flushed: 0,
             unflushed_bytes: 0,
             last_checkpoint: None,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
+            checkpoint_bytes: CHECKPOINT_BYTES,
         };
         store.load_head()?;
         Ok(store)
+    }
+
+    /// Lets checkpoints fall due after `interval` or `bytes` of unwritten changelog, whichever comes
+    /// first, rather than after 15 s or 64 MiB.
+    pub fn checkpoint_every(&mut self, interval: Duration, bytes: usize) {
+        self.checkpoint_interval = interval;
+        self.checkpoint_bytes = bytes;
     }
 
     /// The task whose state this is.
@@ -202,8 +214,8 @@ impl TaskStore {
     /// RocksDB cannot take the entries.
     pub fn checkpoint_if_due(&mut self, now: Instant) -> Result<Checkpoint, StoreError> {
         let last = *self.last_checkpoint.get_or_insert(now);
-        let waited = now.saturating_duration_since(last) >= CHECKPOINT_INTERVAL;
-        if !waited && self.unflushed_bytes < CHECKPOINT_BYTES {
+        let waited = now.saturating_duration_since(last) >= self.checkpoint_interval;
+        if !waited && self.unflushed_bytes < self.checkpoint_bytes {
             return Ok(Checkpoint::NotDue);
         }
         self.last_checkpoint = Some(now);
