@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::time::TimeMs;
 use server::RetentionOutcome;
 
 use crate::deployment::Deployment;
@@ -14,15 +15,15 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Enforces retention now and then, until `shared` is told to stop.
 pub(crate) fn keep(deployment: &Deployment, shared: &Shared, observers: &Observers) {
     while !shared.wait_for_stop(INTERVAL) {
-        enforce(deployment, shared, observers);
+        enforce(deployment, wall_clock(), shared, observers);
     }
 }
 
-/// Removes what may be removed by now. A failure is no reason to stop the work: the log says so
+/// Removes what may be removed at `now`. A failure is no reason to stop the work: the log says so
 /// where it cannot be written any more.
-pub fn enforce(deployment: &Deployment, shared: &Shared, observers: &Observers) {
+pub fn enforce(deployment: &Deployment, now: TimeMs, shared: &Shared, observers: &Observers) {
     let stop = || shared.is_stopping();
-    let (outcome, records) = match deployment.log.enforce_retention_unless(wall_clock(), &stop) {
+    let (outcome, records) = match deployment.log.enforce_retention_unless(now, &stop) {
         Ok(records) => {
             if records > 0 {
                 tracing::info!(records, "removed from the log what need not be kept");

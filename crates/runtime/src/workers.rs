@@ -3,7 +3,7 @@
 //! A worker's loop is five steps: process, commit when it is time, checkpoint when it is due, look
 //! whether to stop, wait for records. It waits on the log, never on a clock of its own.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -45,6 +45,8 @@ pub struct Shared {
     gate: Mutex<()>,
     stopped: Condvar,
     done: AtomicBool,
+    /// Workers that have taken over their tasks.
+    working: AtomicU32,
     consumed: AtomicU64,
     last_progress_ms: AtomicI64,
     stream_time: AtomicI64,
@@ -130,7 +132,6 @@ pub fn run(
         let budget = i64::try_from(budget).unwrap_or(i64::MAX);
         metrics.state_budget_bytes.set(budget);
     }
-    observers.ready();
     std::thread::scope(|scope| {
         if until == Until::Stopped {
             scope.spawn(|| retention::keep(deployment, shared, observers));
@@ -205,6 +206,9 @@ fn work(
     let mut gauges = metrics.map(|m| Gauges::new(deployment, m, worker.owned(), counts));
     let heartbeat = observers.liveness.as_ref().map(|l| l.watch(number));
     shared.reached(worker.owned());
+    if shared.working.fetch_add(1, Ordering::Relaxed) + 1 == deployment.workers() {
+        observers.ready();
+    }
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
     loop {

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus::{Registry, TEXT_FORMAT, TextEncoder};
+use prometheus::{Registry, TEXT_FORMAT};
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -120,7 +120,7 @@ fn router(shown: Shown) -> Router {
 }
 
 async fn metrics(State(shown): State<Arc<Shown>>) -> Response {
-    match TextEncoder::new().encode_to_string(&shown.registry.gather()) {
+    match crate::text(&shown.registry) {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -18,8 +18,8 @@ pub use metrics::{CommitOutcome, Metrics, Outcome, RegisterError, RetentionOutco
 pub use prometheus::IntCounter;
 pub use reference::reference;
 
-use prometheus::Registry;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::{Registry, TextEncoder};
 
 /// A registry that holds the usual metrics of the process itself.
 ///
@@ -29,4 +29,12 @@ pub fn registry() -> Result<Registry, prometheus::Error> {
     let registry = Registry::new();
     registry.register(Box::new(ProcessCollector::for_self()))?;
     Ok(registry)
+}
+
+/// Everything that `registry` holds, in the text format.
+///
+/// # Errors
+/// It cannot be written in that format.
+pub fn text(registry: &Registry) -> Result<String, prometheus::Error> {
+    TextEncoder::new().encode_to_string(&registry.gather())
 }

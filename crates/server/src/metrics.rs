@@ -367,9 +367,7 @@ mod tests {
         metrics.commit(CommitOutcome::Fenced, Duration::from_millis(3));
         metrics.event_to_commit([1, 40].map(Duration::from_millis).into_iter());
         metrics.retention(RetentionOutcome::Completed, 5);
-        let text = prometheus::TextEncoder::new()
-            .encode_to_string(&registry.gather())
-            .unwrap();
+        let text = crate::text(&registry).unwrap();
         for line in [
             "clvstream_records_total{outcome=\"late\"} 3",
             "clvstream_records_total{outcome=\"control\"} 0",

@@ -10,7 +10,7 @@ use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
 use runtime::load::{Delivery, Files};
 use runtime::retention;
-use runtime::workers::{Observers, Shared, Until};
+use runtime::workers::{Observers, Shared, Until, wall_clock};
 use serde::Serialize;
 
 use crate::cli::{duration, instant, per_mille};
@@ -97,7 +97,7 @@ pub fn run(
     let observers = Observers::default();
     let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
     // Nobody else does it where a deployment is only ever replayed into.
-    retention::enforce(&deployment, &Shared::default(), &observers);
+    retention::enforce(&deployment, wall_clock(), &Shared::default(), &observers);
     let report = Report {
         loaded,
         processed: took,

@@ -1,0 +1,199 @@
+//! What an operator relies on besides the values: restores that tell how far they are and can be
+//! stopped, retention, ticks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use domain::event::Event;
+use domain::time::{DAY_MS, TimeMs};
+use engine::port::TopicPartition;
+use runtime::load::{Delivery, Item, load};
+use runtime::workers::{Observers, Shared, Until, run, wall_clock};
+use runtime::{Deployment, RuntimeError, retention};
+use server::{Metrics, Readiness, Status};
+use support::{configured, process};
+use traffic::{ShopConfig, ShopTraffic};
+
+/// A shop of a few customers that opened at `start`.
+fn shop(start: TimeMs) -> Vec<Event> {
+    let config = ShopConfig {
+        start,
+        days: 3,
+        customers: 20,
+        seed: 1,
+        ..ShopConfig::default()
+    };
+    ShopTraffic::new(&config).unwrap().collect()
+}
+
+fn load_shop(deployment: &Deployment, start: TimeMs) -> u64 {
+    let orders = shop(start).into_iter().map(|event| {
+        let topic = "orders".into();
+        Ok(Item::Event(topic, Box::new(event)))
+    });
+    let shared = Shared::default();
+    let loaded = load(
+        deployment,
+        "shop",
+        &Delivery::PLAIN,
+        orders,
+        &shared,
+        &mut |_| {},
+    );
+    loaded.unwrap().events
+}
+
+fn open(dir: &Path, settings: &[&str]) -> Deployment {
+    Deployment::open(&configured(dir, settings), None, wall_clock()).unwrap()
+}
+
+fn observed() -> (Observers, impl Fn(&str) -> Option<f64>) {
+    let registry = server::registry().unwrap();
+    let observers = Observers {
+        metrics: Some(Metrics::new(&registry).unwrap()),
+        liveness: None,
+        readiness: Some(Readiness::default()),
+    };
+    let sample = move |name: &str| {
+        let text = server::text(&registry).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix(name))?;
+        line.trim().parse().ok()
+    };
+    (observers, sample)
+}
+
+fn status(observers: &Observers) -> Status {
+    observers.readiness.as_ref().unwrap().status()
+}
+
+#[test]
+fn tasks_are_restored_from_the_changelog_alone_and_come_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let deployment = open(dir.path(), &["partitions=5", "workers=2"]);
+    let events = load_shop(&deployment, TimeMs(1_700_000_000_000));
+    let counts = process(&deployment).unwrap();
+    assert!(counts.applied + counts.late + counts.deduplicated == events);
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+
+    let (observers, sample) = observed();
+    assert_eq!(status(&observers), Status::Starting);
+    let tasks = deployment.restore_all(&Shared::default(), &observers);
+    let tasks = tasks.unwrap();
+    let ids: Vec<u32> = tasks.iter().map(|owned| owned.task.id()).collect();
+    assert_eq!(ids, [0, 1, 2, 3, 4]);
+    let mut restored = engine::bookkeeping::Counts::default();
+    tasks.iter().for_each(|o| restored.add(o.task.counts()));
+    assert_eq!(restored, counts);
+    assert_eq!(status(&observers), Status::Restoring { tasks: vec![] });
+    for task in 0..5 {
+        let name = format!("clvstream_restore_remaining_records{{task=\"{task}\"}}");
+        assert_eq!(sample(&name), Some(0.0));
+    }
+}
+
+#[test]
+fn a_restore_can_be_stopped_and_a_failed_one_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let deployment = open(dir.path(), &["partitions=2"]);
+    load_shop(&deployment, TimeMs(1_700_000_000_000));
+    process(&deployment).unwrap();
+    let state = dir.path().join("state");
+    std::fs::remove_dir_all(&state).unwrap();
+
+    let (observers, _) = observed();
+    let stopped = Shared::default();
+    stopped.stop();
+    let interrupted = deployment.restore_all(&stopped, &observers);
+    assert!(matches!(interrupted, Err(RuntimeError::Interrupted)));
+    assert!(matches!(status(&observers), Status::Restoring { .. }));
+
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "in the way").unwrap();
+    let failed = deployment.restore_all(&Shared::default(), &observers);
+    assert!(matches!(failed, Err(RuntimeError::Folder { .. })));
+    assert!(matches!(status(&observers), Status::Failed { .. }));
+}
+
+#[test]
+fn retention_removes_what_is_old_and_consumed_and_counts_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let deployment = open(dir.path(), &["partitions=1", "retention.inputs=1h"]);
+    load_shop(&deployment, TimeMs(1_700_000_000_000));
+    let orders = TopicPartition {
+        topic: deployment.input_topic("orders"),
+        partition: 0,
+    };
+    let end = deployment.log.end_offset(&orders).unwrap();
+    process(&deployment).unwrap();
+
+    let (observers, sample) = observed();
+    let (removed, completed) = (
+        "clvstream_log_records_removed_total",
+        "clvstream_log_retention_rounds_total{outcome=\"completed\"}",
+    );
+    retention::enforce(&deployment, wall_clock(), &Shared::default(), &observers);
+    assert_eq!((sample(removed), sample(completed)), (Some(0.0), Some(1.0)));
+    let later = wall_clock().plus(2 * 3_600_000);
+    retention::enforce(&deployment, later, &Shared::default(), &observers);
+    assert_eq!(deployment.log.start_offset(&orders).unwrap(), end);
+    // What each commit consumed is kept for as long as the inputs.
+    assert!(sample(removed).unwrap() > end as f64);
+    assert_eq!(sample(completed), Some(2.0));
+}
+
+#[test]
+fn quiet_hours_move_the_clock_of_a_live_shop_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["partitions=3", "workers=2", "time.idle_after=1s"];
+    let deployment = open(dir.path(), &settings);
+    load_shop(&deployment, wall_clock().minus(5 * DAY_MS));
+    process(&deployment).unwrap();
+    let before: Vec<u64> = (0..3).map(|task| ticks(&deployment, task)).collect();
+    drop(deployment);
+
+    // Nothing comes in any more: what is known of the time has to come from the state.
+    let deployment = open(dir.path(), &settings);
+    let begun = wall_clock();
+    let shared = Shared::default();
+    let (observers, _) = observed();
+    let counts = std::thread::scope(|scope| {
+        let tasks = deployment.open_all().unwrap();
+        let worked = scope.spawn(|| run(&deployment, tasks, Until::Stopped, &shared, &observers));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = deployment.log.version();
+        while (0..3).any(|task| ticks(&deployment, task) <= before[task as usize])
+            || shared.consumed() < 3
+        {
+            assert!(Instant::now() < deadline, "no tick within a minute");
+            seen = deployment
+                .log
+                .wait_for_append(seen, Duration::from_millis(100));
+        }
+        assert_eq!(status(&observers), Status::Ready);
+        shared.stop();
+        deployment.log.wake();
+        worked.join().unwrap()
+    });
+    assert!(counts.unwrap().control >= 3);
+    for owned in deployment.open_all().unwrap() {
+        let clock = &owned.task.bookkeeping().clock;
+        assert!(clock.stream_time >= begun, "task {}", owned.task.id());
+    }
+}
+
+/// The end of a task's partition of `internal.routed`, through which the clock comes.
+fn ticks(deployment: &Deployment, task: u32) -> u64 {
+    let routed = TopicPartition {
+        topic: deployment.setup.topics.routed.clone(),
+        partition: task,
+    };
+    deployment.log.end_offset(&routed).unwrap()
+}
