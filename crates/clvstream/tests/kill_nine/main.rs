@@ -361,12 +361,12 @@ fn a_service_with_two_inputs_that_is_killed_comes_to_the_same() {
     let disturbed = tempfile::tempdir().unwrap();
     let folder = disturbed.path();
     let killing = Killing {
-        load: (&simulate, 3),
+        load: (&simulate, 5),
         process: (&run, 5),
     };
     let hits = killing.run(folder, &whole, &mut Random::new(3));
-    assert_eq!(hits.running, 8, "{hits:?}");
-    assert!(hits.loading >= 2 && hits.load_advanced >= 1, "{hits:?}");
+    assert_eq!(hits.running, 10, "{hits:?}");
+    assert!(hits.loading >= 3 && hits.load_advanced >= 2, "{hits:?}");
     assert!(
         hits.processing >= 3 && hits.process_advanced >= 2,
         "{hits:?}"
