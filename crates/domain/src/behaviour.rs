@@ -168,23 +168,25 @@ impl Behaviour {
     /// Takes in an event that came later than the grace: totals and extremes only.
     pub fn take_late(&mut self, event: &Event) {
         self.take_totals(event);
-        self.totals.late += 1;
+        add_one(&mut self.totals.late);
         self.take_attributes(event);
     }
 
     fn take_totals(&mut self, event: &Event) {
         let totals = &mut self.totals;
-        totals.events += 1;
+        add_one(&mut totals.events);
         match &event.body {
-            Body::PageViewed { .. } | Body::ProductListViewed { .. } => totals.page_views += 1,
-            Body::ProductViewed(_) => {
-                totals.page_views += 1;
-                totals.product_views += 1;
+            Body::PageViewed { .. } | Body::ProductListViewed { .. } => {
+                add_one(&mut totals.page_views);
             }
-            Body::ProductsSearched { .. } => totals.searches += 1,
-            Body::ProductAdded { .. } => totals.cart_adds += 1,
-            Body::CheckoutStarted => totals.checkouts += 1,
-            Body::LeadCaptured => totals.leads += 1,
+            Body::ProductViewed(_) => {
+                add_one(&mut totals.page_views);
+                add_one(&mut totals.product_views);
+            }
+            Body::ProductsSearched { .. } => add_one(&mut totals.searches),
+            Body::ProductAdded { .. } => add_one(&mut totals.cart_adds),
+            Body::CheckoutStarted => add_one(&mut totals.checkouts),
+            Body::LeadCaptured => add_one(&mut totals.leads),
             _ => {}
         }
     }
@@ -240,7 +242,9 @@ impl Behaviour {
                 true
             }
         };
-        self.totals.sessions += u64::from(began);
+        if began {
+            add_one(&mut self.totals.sessions);
+        }
         let (page, product) = match &event.body {
             Body::PageViewed { .. } | Body::ProductListViewed { .. } => (1, 0),
             Body::ProductViewed(_) => (1, 1),
@@ -349,6 +353,11 @@ impl Behaviour {
 #[must_use]
 pub fn leaves_window(day: Day, days: u32) -> TimeMs {
     day.start().plus((i64::from(days) + 1) * DAY_MS)
+}
+
+/// Saturating: totals come back from state bytes, where damage may have made them anything.
+fn add_one(total: &mut u64) {
+    *total = total.saturating_add(1);
 }
 
 /// Space saving: a new name takes the place of the least seen one and inherits its count.

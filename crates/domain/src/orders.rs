@@ -333,10 +333,15 @@ pub fn line_key(id: &str) -> u64 {
     }
 }
 
-/// A product's id as 64 bits.
+/// Bits of a [`product_key`]: state keeps one per product that a customer ever bought. Among 100
+/// million customers with 30 products each, the odds are one in six thousand that the number of
+/// products of any one of them is off by one.
+pub const PRODUCT_KEY_BITS: u32 = 48;
+
+/// A product's id as [`PRODUCT_KEY_BITS`] bits.
 #[must_use]
 pub fn product_key(id: &str) -> u64 {
-    stable_hash(id)
+    stable_hash(id) >> (u64::BITS - PRODUCT_KEY_BITS)
 }
 
 /// A hash that is the same on every platform and in every release: it stands in state.

@@ -226,7 +226,8 @@ impl View {
         definitions: &Definitions,
         out: &mut Vec<Change>,
     ) {
-        let cycle = from.map_or(0, |s| s.cycle) + u32::from(way.starts_cycle);
+        let cycle = from.map_or(0, |s| s.cycle);
+        let cycle = cycle.saturating_add(u32::from(way.starts_cycle));
         let entered = StageState {
             model: model.tag,
             stage: model.stages[way.to].tag,

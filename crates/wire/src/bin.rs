@@ -1,9 +1,11 @@
 //! The compact binary primitives under state bytes and routed records: varints, zigzag integers,
 //! length-prefixed text. Deterministic: one value, one encoding.
 
+use domain::definitions::Tag;
 use domain::event::Text;
 use domain::money::{Minor, Units};
 use domain::time::TimeMs;
+use smol_str::SmolStrBuilder;
 
 /// Bytes that this software wrote and cannot read again: damage, or a newer format.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -19,7 +21,6 @@ pub struct Corrupt {
 pub(crate) trait Put {
     fn put_u8(&mut self, value: u8);
     fn put_varint(&mut self, value: u64);
-    fn put_text(&mut self, text: &str);
 
     fn put_signed(&mut self, value: i64) {
         self.put_varint(((value << 1) ^ (value >> 63)) as u64);
@@ -48,10 +49,48 @@ pub(crate) trait Put {
             }
         }
     }
+    fn put_text(&mut self, text: &str) {
+        self.put_len(text.len());
+        self.put_bytes(text.as_bytes());
+    }
     fn put_opt_text(&mut self, text: Option<&Text>) {
         self.put_opt(text, |b, t| b.put_text(t));
     }
+    /// An instant that is seldom later than `base`, as how much earlier it is.
+    fn put_ago(&mut self, base: TimeMs, time: TimeMs) {
+        self.put_varint(base.0.wrapping_sub(time.0) as u64);
+    }
+    /// An instant that is near `base`, as how much later it is.
+    fn put_near(&mut self, base: TimeMs, time: TimeMs) {
+        self.put_signed(time.0.wrapping_sub(base.0));
+    }
+    /// Which of these flags hold.
+    fn put_flags(&mut self, flags: &[(u64, bool)]) {
+        let set = flags.iter().filter(|(_, holds)| *holds);
+        self.put_varint(set.fold(0, |all, (flag, _)| all | flag));
+    }
+    /// A hash, which a varint would only make longer.
+    fn put_tag(&mut self, tag: Tag) {
+        self.put_bytes(&tag.0.to_be_bytes());
+    }
+    /// A text as how many bytes it shares with `previous`, up to seven, and the rest.
+    fn put_text_after(&mut self, previous: &str, text: &str) {
+        let pairs = previous.bytes().zip(text.bytes()).take(MOST_SHARED);
+        let mut shared = pairs.take_while(|(a, b)| a == b).count();
+        while !text.is_char_boundary(shared) {
+            shared -= 1;
+        }
+        let rest = &text[shared..];
+        self.put_varint((rest.len() as u64) << SHARED_BITS | shared as u64);
+        self.put_bytes(rest.as_bytes());
+    }
+    fn put_bytes(&mut self, bytes: &[u8]);
 }
+
+/// How many bits tell what a text shares with the one before it; with the length of the rest, up to
+/// fifteen, they make one byte.
+const SHARED_BITS: u32 = 3;
+const MOST_SHARED: usize = (1 << SHARED_BITS) - 1;
 
 impl Put for Vec<u8> {
     fn put_u8(&mut self, value: u8) {
@@ -66,9 +105,8 @@ impl Put for Vec<u8> {
         self.push(value as u8);
     }
 
-    fn put_text(&mut self, text: &str) {
-        self.put_varint(text.len() as u64);
-        self.extend_from_slice(text.as_bytes());
+    fn put_bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 }
 
@@ -105,6 +143,14 @@ impl<'a> Take<'a> {
         };
         self.bytes = rest;
         Ok(taken)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Corrupt> {
+        let Some((taken, rest)) = self.bytes.split_first_chunk::<N>() else {
+            return Err(self.corrupt("it ends too early"));
+        };
+        self.bytes = rest;
+        Ok(*taken)
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, Corrupt> {
@@ -158,11 +204,12 @@ impl<'a> Take<'a> {
 
     pub(crate) fn text(&mut self) -> Result<Text, Corrupt> {
         let len = self.len(1)?;
+        self.str(len).map(Text::new)
+    }
+
+    fn str(&mut self, len: usize) -> Result<&'a str, Corrupt> {
         let bytes = self.slice(len)?;
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Ok(Text::new(text)),
-            Err(_) => Err(self.corrupt("a text is not UTF-8")),
-        }
+        std::str::from_utf8(bytes).map_err(|_| self.corrupt("a text is not UTF-8"))
     }
 
     pub(crate) fn flag(&mut self) -> Result<bool, Corrupt> {
@@ -186,6 +233,51 @@ impl<'a> Take<'a> {
 
     pub(crate) fn opt_text(&mut self) -> Result<Option<Text>, Corrupt> {
         self.opt(Self::text)
+    }
+
+    /// What a flag says is there.
+    pub(crate) fn when<T>(
+        &mut self,
+        is_there: bool,
+        read: impl FnOnce(&mut Self) -> Result<T, Corrupt>,
+    ) -> Result<Option<T>, Corrupt> {
+        is_there.then(|| read(self)).transpose()
+    }
+
+    pub(crate) fn flags(&mut self, known: u64) -> Result<u64, Corrupt> {
+        let flags = self.varint()?;
+        if flags & !known != 0 {
+            return Err(self.corrupt("a flag is unknown"));
+        }
+        Ok(flags)
+    }
+
+    pub(crate) fn tag(&mut self) -> Result<Tag, Corrupt> {
+        Ok(Tag(u32::from_be_bytes(self.array()?)))
+    }
+
+    pub(crate) fn text_after(&mut self, previous: &str) -> Result<Text, Corrupt> {
+        let head = self.varint()?;
+        let Some(shared) = previous.get(..head as usize & MOST_SHARED) else {
+            return Err(self.corrupt("a text shares more than there is"));
+        };
+        let len = usize::try_from(head >> SHARED_BITS).unwrap_or(usize::MAX);
+        let rest = self.str(len)?;
+        if shared.is_empty() {
+            return Ok(Text::new(rest));
+        }
+        let mut text = SmolStrBuilder::new();
+        text.push_str(shared);
+        text.push_str(rest);
+        Ok(text.finish())
+    }
+
+    pub(crate) fn ago(&mut self, base: TimeMs) -> Result<TimeMs, Corrupt> {
+        Ok(TimeMs(base.0.wrapping_sub(self.varint()? as i64)))
+    }
+
+    pub(crate) fn near(&mut self, base: TimeMs) -> Result<TimeMs, Corrupt> {
+        Ok(TimeMs(base.0.wrapping_add(self.signed()?)))
     }
 
     pub(crate) fn time(&mut self) -> Result<TimeMs, Corrupt> {

@@ -4,47 +4,55 @@
 //! The number of a body never changes its meaning; a new body gets a new number.
 
 use domain::event::{Body, Campaign, Event, Line, OrderCompleted, OrderRefunded, Product};
+use domain::time::TimeMs;
 
 use crate::bin::{Corrupt, Put, Take};
 
-/// Appends `event` to `buf`.
-pub(crate) fn put_event(buf: &mut Vec<u8>, event: &Event) {
+// What an event names besides its id, time and body.
+const CUSTOMER: u64 = 1;
+const ANONYMOUS: u64 = 1 << 1;
+const SESSION: u64 = 1 << 2;
+const CHANNEL: u64 = 1 << 3;
+const COUNTRY: u64 = 1 << 4;
+const CAMPAIGN: u64 = 1 << 5;
+const ALL_FLAGS: u64 = (1 << 6) - 1;
+
+/// Appends `event` to `buf`, its time as how much earlier it is than `base`.
+pub(crate) fn put_event(buf: &mut Vec<u8>, base: TimeMs, event: &Event) {
+    let named = [
+        (CUSTOMER, &event.customer_id),
+        (ANONYMOUS, &event.anonymous_id),
+        (SESSION, &event.session_id),
+        (CHANNEL, &event.channel),
+        (COUNTRY, &event.country),
+    ];
+    let [a, b, c, d, e] = named.map(|(flag, text)| (flag, text.is_some()));
+    buf.put_flags(&[a, b, c, d, e, (CAMPAIGN, event.campaign.is_some())]);
     buf.put_text(&event.id);
-    buf.put_time(event.time);
-    for text in [
-        &event.customer_id,
-        &event.anonymous_id,
-        &event.session_id,
-        &event.channel,
-        &event.country,
-    ] {
-        buf.put_opt_text(text.as_ref());
+    buf.put_ago(base, event.time);
+    for text in named.into_iter().filter_map(|(_, text)| text.as_ref()) {
+        buf.put_text(text);
     }
-    buf.put_opt(event.campaign.as_ref(), |b, c| put_campaign(b, c));
+    if let Some(campaign) = &event.campaign {
+        put_campaign(buf, campaign);
+    }
     put_body(buf, &event.body);
 }
 
 /// Reads what [`put_event`] wrote.
-pub(crate) fn take_event(from: &mut Take<'_>) -> Result<Event, Corrupt> {
-    let id = from.text()?;
-    let time = from.time()?;
-    let customer_id = from.opt_text()?;
-    let anonymous_id = from.opt_text()?;
-    let session_id = from.opt_text()?;
-    let channel = from.opt_text()?;
-    let country = from.opt_text()?;
-    let campaign = from.opt(take_campaign)?.map(Box::new);
-    let body = take_body(from)?;
+pub(crate) fn take_event(from: &mut Take<'_>, base: TimeMs) -> Result<Event, Corrupt> {
+    let flags = from.flags(ALL_FLAGS)?;
+    let has = |flag| flags & flag != 0;
     Ok(Event {
-        id,
-        time,
-        customer_id,
-        anonymous_id,
-        session_id,
-        channel,
-        campaign,
-        country,
-        body,
+        id: from.text()?,
+        time: from.ago(base)?,
+        customer_id: from.when(has(CUSTOMER), Take::text)?,
+        anonymous_id: from.when(has(ANONYMOUS), Take::text)?,
+        session_id: from.when(has(SESSION), Take::text)?,
+        channel: from.when(has(CHANNEL), Take::text)?,
+        country: from.when(has(COUNTRY), Take::text)?,
+        campaign: from.when(has(CAMPAIGN), take_campaign)?.map(Box::new),
+        body: take_body(from)?,
     })
 }
 

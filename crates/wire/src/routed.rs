@@ -86,11 +86,14 @@ impl Routed {
             return Err(take.corrupt("it is of an unknown format version"));
         }
         let routed = match take.u8()? {
-            1 => Routed::Event {
-                from: take.u32()?,
-                upstream_time: take.time()?,
-                event: Box::new(take_event(&mut take)?),
-            },
+            1 => {
+                let (from, upstream_time) = (take.u32()?, take.time()?);
+                Routed::Event {
+                    from,
+                    upstream_time,
+                    event: Box::new(take_event(&mut take, upstream_time)?),
+                }
+            }
             2 => Routed::Clock {
                 from: take.u32()?,
                 upstream_time: take.time()?,
@@ -112,6 +115,6 @@ pub fn encode_forwarded(from: u32, upstream_time: TimeMs, event: &Event) -> Vec<
     let mut buf = vec![FORMAT, 1];
     buf.put_u32(from);
     buf.put_time(upstream_time);
-    put_event(&mut buf, event);
+    put_event(&mut buf, upstream_time, event);
     buf
 }
