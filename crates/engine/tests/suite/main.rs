@@ -12,6 +12,7 @@ mod support;
 mod boundaries;
 mod crashes;
 mod generate;
+mod golden;
 mod partitions;
 mod scripts;
 mod timers;

@@ -1,0 +1,71 @@
+//! Bookkeeping and commit records as they stand in state and log: today's encoder writes exactly
+//! these bytes and today's decoder reads them as what they were. With
+//! `CLVSTREAM_WRITE_GOLDEN=true` files that are missing are written; those of a released version
+//! never change.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use domain::time::TimeMs;
+use engine::bookkeeping::{Bookkeeping, Counts};
+use engine::clock::{ClockSource, StreamClock};
+use engine::commit_record;
+use engine::port::TopicPartition;
+
+/// 2011-03-01T08:26:00Z.
+const T: TimeMs = TimeMs(1_298_967_960_000);
+
+#[track_caller]
+fn golden(file: &str, written: &[u8]) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let path = folder.join(file);
+    if !path.exists() && std::env::var("CLVSTREAM_WRITE_GOLDEN").as_deref() == Ok("true") {
+        std::fs::write(&path, written).expect("the golden file");
+    }
+    let golden = std::fs::read(&path).expect("the golden file");
+    assert_eq!(golden, written, "{file}, and what is written now");
+    golden
+}
+
+#[test]
+fn bookkeeping() {
+    let book = Bookkeeping {
+        clock: StreamClock {
+            stream_time: T,
+            lowest: T.minus(1),
+            input_time: T.plus(2),
+            ticked_to: TimeMs::MIN,
+            closed_to: T.plus(4),
+            sources: BTreeMap::from([
+                (ClockSource::Input("orders".into(), 7), T.plus(5)),
+                (ClockSource::Upstream(2), TimeMs(-6)),
+            ]),
+        },
+        counts: Counts {
+            applied: 1,
+            late: 22,
+            deduplicated: 333,
+            dead_lettered: 4,
+            forwarded: 55_555,
+            control: 6,
+            outputs: u64::MAX,
+        },
+        fed: BTreeMap::from([(3, T), (15, TimeMs::MIN)]),
+    };
+    let golden = golden("bookkeeping_v1.bin", &book.encode());
+    assert_eq!(Bookkeeping::decode(&golden), Ok(book));
+}
+
+#[test]
+fn a_commit_record() {
+    let source = |topic: &str, partition| TopicPartition {
+        topic: topic.into(),
+        partition,
+    };
+    let positions = vec![
+        (source("orders", 300), 17),
+        (source("clickstream", 0), u64::MAX),
+    ];
+    let golden = golden("commit_v1.bin", &commit_record::encode(&positions));
+    assert_eq!(commit_record::decode(&golden), Ok(positions));
+}
