@@ -6,7 +6,7 @@
 
 use domain::time::TimeMs;
 use wire::routed::Routed;
-use wire::{Decoder, Rejection, RejectionClass};
+use wire::{Decoder, Rejection};
 
 use crate::bookkeeping::Counts;
 use crate::inbox::{Input, Waiting};
@@ -31,7 +31,6 @@ pub struct Worker<S> {
     owned: Vec<Owned<S>>,
     decoder: Decoder,
     routed: TopicName,
-    rejections: Vec<RejectionClass>,
 }
 
 /// Why a worker cannot go on as it is.
@@ -74,18 +73,12 @@ impl<S: StateStore> Worker<S> {
             owned,
             decoder,
             routed,
-            rejections: Vec::new(),
         }
     }
 
     /// Its tasks and their state.
     pub fn owned(&mut self) -> &mut [Owned<S>] {
         &mut self.owned
-    }
-
-    /// Classes of the rejections since the last call.
-    pub fn take_rejections(&mut self) -> Vec<RejectionClass> {
-        std::mem::take(&mut self.rejections)
     }
 
     /// Takes up to `budget` steps of each task: consumes records, oldest first, and fires timers.
@@ -124,12 +117,7 @@ impl<S: StateStore> Worker<S> {
                         let is_routed = source.topic == self.routed;
                         let mut waiting = Vec::with_capacity(records.len());
                         for record in records {
-                            waiting.push(decode(
-                                &mut self.decoder,
-                                record,
-                                is_routed,
-                                &mut self.rejections,
-                            )?);
+                            waiting.push(decode(&mut self.decoder, record, is_routed)?);
                         }
                         task.inbox().put(lane, waiting.into_iter());
                         task.prefetch(lane, store)?;
@@ -192,12 +180,7 @@ impl<S: StateStore> Worker<S> {
     }
 }
 
-fn decode(
-    decoder: &mut Decoder,
-    record: Record,
-    is_routed: bool,
-    rejections: &mut Vec<RejectionClass>,
-) -> Result<Waiting, LogError> {
+fn decode(decoder: &mut Decoder, record: Record, is_routed: bool) -> Result<Waiting, LogError> {
     let offset = record.offset;
     if is_routed {
         let bytes = record.value.as_deref().unwrap_or_default();
@@ -229,17 +212,11 @@ fn decode(
             owner: event.owner().map(|owner| owner.key()),
             input: Input::Event(Box::new(event)),
         },
-        Err(rejection) => rejected(offset, rejection, record, rejections),
+        Err(rejection) => rejected(offset, rejection, record),
     })
 }
 
-fn rejected(
-    offset: u64,
-    rejection: Rejection,
-    record: Record,
-    rejections: &mut Vec<RejectionClass>,
-) -> Waiting {
-    rejections.push(rejection.class);
+fn rejected(offset: u64, rejection: Rejection, record: Record) -> Waiting {
     Waiting {
         offset,
         time: TimeMs::MIN,

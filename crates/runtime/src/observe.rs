@@ -312,3 +312,96 @@ impl Drop for Gauges<'_> {
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::port::Write;
+
+    use super::*;
+
+    /// Yields one record, and commits all but the first time.
+    struct Reluctant {
+        attempts: u32,
+    }
+
+    impl WorkerLog for Reluctant {
+        fn read(&mut self, source: &TopicPartition, _: usize) -> Result<Vec<Record>, LogError> {
+            Ok(vec![Record {
+                source: source.clone(),
+                offset: 7,
+                timestamp: wall_clock(),
+                key: None,
+                value: None,
+            }])
+        }
+
+        fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
+            self.attempts += 1;
+            if self.attempts == 1 {
+                return Err(CommitError::Abort("once".to_owned()));
+            }
+            let committed = staged.into_iter().map(|work| work.into_committed(0));
+            Ok(committed.collect())
+        }
+    }
+
+    fn staged(topics: &Topics, input: &TopicPartition) -> Staged {
+        let record = |topic: &TopicName, headers| OutRecord {
+            target: TopicPartition {
+                topic: Arc::clone(topic),
+                partition: 0,
+            },
+            key: None,
+            value: None,
+            headers,
+        };
+        Staged {
+            task: 0,
+            records: vec![
+                record(&topics.segment_changes, Vec::new()),
+                record(&topics.changelog, Vec::new()),
+                record(
+                    &topics.dead_letters,
+                    vec![(CLASS_HEADER, b"not_json".to_vec())],
+                ),
+            ],
+            delta: vec![Write {
+                table: Table::Timers,
+                key: b"due".to_vec(),
+                value: None,
+            }],
+            positions: vec![(input.clone(), 8)],
+        }
+    }
+
+    #[test]
+    fn a_batch_that_is_done_again_counts_once() {
+        let registry = server::registry().expect("a registry");
+        let metrics = Metrics::new(&registry).expect("metrics");
+        let topics = Topics::of("shop");
+        let input = TopicPartition {
+            topic: "shop.orders".into(),
+            partition: 0,
+        };
+        let log = Reluctant { attempts: 0 };
+        let mut log = Metered::new(log, &topics, Some(&metrics));
+        for succeeds in [false, true] {
+            log.read(&input, 1).expect("a record");
+            let result = log.commit(vec![staged(&topics, &input)]);
+            assert_eq!(result.is_ok(), succeeds);
+        }
+        let text = server::text(&registry).expect("text");
+        for line in [
+            "clvstream_commits_total{outcome=\"aborted\"} 1",
+            "clvstream_commits_total{outcome=\"committed\"} 1",
+            "clvstream_outputs_total{topic=\"shop.segment.changes\"} 1",
+            "clvstream_outputs_total{topic=\"shop.clv.updates\"} 0",
+            "clvstream_changelog_records_total 1",
+            "clvstream_timers_fired_total 1",
+            "clvstream_dead_letters_total{class=\"not_json\"} 1",
+            "clvstream_event_to_commit_seconds_count 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

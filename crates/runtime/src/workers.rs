@@ -282,10 +282,7 @@ fn commit_now(
     worker: &mut Worker<TaskStore>,
     log: &mut dyn WorkerLog,
 ) -> Result<bool, RuntimeError> {
-    let result = worker.commit(log);
-    // Counted by the log, once they are committed.
-    drop(worker.take_rejections());
-    match result {
+    match worker.commit(log) {
         Ok(_) => Ok(true),
         Err(WorkerError::Commit(CommitError::Abort(what))) => {
             tracing::warn!(reason = what, "commit aborted; the batch is done again");
