@@ -15,3 +15,4 @@ pub mod rules;
 pub mod sums;
 pub mod time;
 pub mod value;
+mod view;
