@@ -425,8 +425,12 @@ impl<W: Write> TableWriter<W> {
     }
 }
 
+/// What the operating system said, so that a closed pipe is known for one.
 fn io_of(error: csv::Error) -> std::io::Error {
-    std::io::Error::other(error)
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => std::io::Error::other(format!("{other:?}")),
+    }
 }
 
 fn plain(value: &Value) -> String {

@@ -98,6 +98,7 @@ pub fn run(
         writeln!(out)?;
     } else {
         render(&report, deployment.setup.definitions.currency, out)?;
+        look_closer(&report.summary, &folder, out)?;
     }
     out.flush()?;
     if !args.serve {
@@ -110,6 +111,20 @@ pub fn run(
         )?;
         Ok(out.flush()?)
     })
+}
+
+/// What to look at next, ready to be pasted.
+fn look_closer(summary: &Summary, folder: &Path, out: &mut dyn Write) -> Result<(), CliError> {
+    let there = format!("--set data_dir={}", folder.display());
+    writeln!(out, "\nlook closer:")?;
+    if let Some(best) = summary.top.first() {
+        writeln!(out, "  clvstream profile {} {there}", best.customer_id)?;
+    }
+    writeln!(
+        out,
+        "  clvstream tail lifecycle.transitions --limit 5 {there}"
+    )?;
+    Ok(())
 }
 
 /// Makes `folder` anew, unless another process works in it.
@@ -189,8 +204,8 @@ fn render(
     if report.rejected_rows > 0 {
         writeln!(
             out,
-            "{} rows were rejected: `clvstream tail dlq`",
-            report.rejected_rows
+            "{} rows were rejected; `clvstream tail dlq` shows them",
+            grouped(report.rejected_rows)
         )?;
     }
     writeln!(
