@@ -1,13 +1,15 @@
 //! One partition of the work: its clock, its timers, its profiles, and what they have to say.
 //!
 //! Sans-IO: a task is handed decoded records and a reader of committed state, and yields
-//! [`Staged`] work. It reads no clock and writes nothing.
+//! [`Staged`](crate::port::Staged) work (`stage`). It reads no clock and writes nothing.
 //!
 //! Invariants:
 //! - What is staged is a function of the records consumed and of committed state. Where a batch
 //!   ends makes no difference to the outputs.
 //! - Before an event touches a profile, the timers due by stream time less the grace have fired.
 //! - Every record consumed is counted exactly once ([`Counts`]).
+
+mod stage;
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::sync::Arc;
@@ -21,18 +23,16 @@ use domain::time::{Day, TimeMs};
 use rustc_hash::FxHashMap;
 use wire::bin::Corrupt;
 use wire::routed::{Routed, encode_forwarded};
-use wire::state::{decode_day, decode_profile, encode_day, encode_profile, timer_key};
-use wire::{Envelope, OutputEncoder, OutputTopic, Rejection, dead_letter_headers, partition_of};
+use wire::state::{day_key, decode_day, decode_profile, timer_key};
+use wire::{OutputEncoder, partition_of};
 
 use crate::bookkeeping::{self, Bookkeeping, Counts};
 use crate::clock::ClockSource;
-use crate::commit_record;
 use crate::inbox::{Inbox, Input, Next, Waiting};
-use crate::port::{
-    OutRecord, Record, Staged, StateError, StateReader, Table, TopicName, TopicPartition, Write,
-};
+use crate::port::{StateError, StateReader, Table, TopicPartition};
 use crate::timers::Timers;
 use crate::topics::Topics;
+use stage::Batch;
 
 /// Decoded profiles that stay in memory between batches, at most; beyond it all of them are
 /// dropped after a commit and decoded again when they are needed.
@@ -86,17 +86,6 @@ pub struct Task {
     /// due by that has fired.
     next_lane: Option<usize>,
     batch: Batch,
-}
-
-/// What has been consumed and has to be said since the last commit.
-#[derive(Debug, Default)]
-struct Batch {
-    records: Vec<OutRecord>,
-    timers: BTreeMap<Vec<u8>, bool>,
-    /// By lane.
-    positions: BTreeMap<usize, u64>,
-    consumed: u64,
-    changes: Vec<Change>,
 }
 
 impl Task {
@@ -314,13 +303,7 @@ impl Task {
         self.book.counts.forwarded += 1;
         let time = self.book.clock.input_time;
         self.book.fed.insert(partition, time);
-        let value = encode_forwarded(self.id, time, event);
-        self.batch.records.push(OutRecord {
-            target: self.target(&self.setup.topics.routed, partition),
-            key: Some(key.as_bytes().to_vec()),
-            value: Some(value),
-            headers: Vec::new(),
-        });
+        self.forward(partition, key, encode_forwarded(self.id, time, event));
         Ok(())
     }
 
@@ -394,57 +377,7 @@ impl Task {
                 .timers
                 .insert(timer_key(due, key.as_bytes()), true);
         }
-        for change in changes.iter_mut() {
-            let sequence = warm.profile.number(change);
-            let envelope = Envelope {
-                customer: key,
-                sequence,
-                incarnation: 0,
-                application: &self.setup.application,
-                currency: self.setup.definitions.currency,
-            };
-            let (topic, value, headers) = self.setup.encoder.encode(&envelope, change);
-            let topics = &self.setup.topics;
-            let name = match topic {
-                OutputTopic::ClvUpdates => &topics.clv_updates,
-                OutputTopic::LifecycleTransitions => &topics.lifecycle_transitions,
-                OutputTopic::SegmentChanges => &topics.segment_changes,
-            };
-            self.book.counts.outputs += 1;
-            self.batch.records.push(OutRecord {
-                target: TopicPartition {
-                    topic: Arc::clone(name),
-                    partition: self.id,
-                },
-                key: Some(key.as_bytes().to_vec()),
-                value: Some(value),
-                headers,
-            });
-        }
-        changes.clear();
-    }
-
-    fn dead_letter(&mut self, rejection: &Rejection, record: Record) {
-        self.book.counts.dead_lettered += 1;
-        let headers = dead_letter_headers(
-            &record.source.topic,
-            record.source.partition,
-            record.offset,
-            rejection,
-        );
-        self.batch.records.push(OutRecord {
-            target: self.target(&self.setup.topics.dead_letters, self.id),
-            key: record.key,
-            value: record.value,
-            headers,
-        });
-    }
-
-    fn target(&self, topic: &TopicName, partition: u32) -> TopicPartition {
-        TopicPartition {
-            topic: Arc::clone(topic),
-            partition,
-        }
+        self.tell(key, changes);
     }
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Profile, StateError> {
@@ -474,117 +407,13 @@ impl Task {
         match self.days.entry(day) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(unknown) => {
-                let totals = match state.get(Table::Days, &wire::state::day_key(day))? {
+                let totals = match state.get(Table::Days, &day_key(day))? {
                     Some(bytes) => decode_day(&bytes).map_err(damaged)?,
                     None => DayTotals::default(),
                 };
                 Ok(unknown.insert(totals))
             }
         }
-    }
-
-    /// Everything since the last commit, as one whole; `None` when nothing was consumed and no
-    /// timer fired.
-    pub fn stage(&mut self) -> Option<Staged> {
-        if self.batch.consumed == 0 && self.batch.timers.is_empty() {
-            return None;
-        }
-        let mut batch = std::mem::take(&mut self.batch);
-        self.tell_clock(&mut batch);
-        let delta = self.delta(&batch);
-        for write in delta.iter().filter(|w| w.table.is_logged()) {
-            batch.records.push(OutRecord {
-                target: self.target(&self.setup.topics.changelog, self.id),
-                key: Some(write.table.full_key(&write.key)),
-                value: write.value.as_ref().map(|v| v.to_vec()),
-                headers: Vec::new(),
-            });
-        }
-        let positions: Vec<_> = batch
-            .positions
-            .into_iter()
-            .map(|(lane, next)| (self.inbox.source(lane).clone(), next))
-            .collect();
-        batch.records.push(OutRecord {
-            target: self.target(&self.setup.topics.commits, self.id),
-            key: None,
-            value: Some(commit_record::encode(&positions)),
-            headers: Vec::new(),
-        });
-        Some(Staged {
-            task: self.id,
-            records: batch.records,
-            delta,
-            positions,
-        })
-    }
-
-    /// Tells those that this task has ever forwarded to how far it has come, where that is further
-    /// than they know: their clocks wait for it.
-    fn tell_clock(&mut self, batch: &mut Batch) {
-        let time = self.book.clock.input_time;
-        for (partition, told) in &mut self.book.fed {
-            if *told >= time {
-                continue;
-            }
-            *told = time;
-            let clock = Routed::Clock {
-                from: self.id,
-                upstream_time: time,
-            };
-            batch.records.push(OutRecord {
-                target: TopicPartition {
-                    topic: Arc::clone(&self.setup.topics.routed),
-                    partition: *partition,
-                },
-                key: None,
-                value: Some(clock.encode()),
-                headers: Vec::new(),
-            });
-        }
-    }
-
-    /// The state writes of a batch, sorted by table and key.
-    fn delta(&mut self, batch: &Batch) -> Vec<Write> {
-        let mut delta = Vec::with_capacity(self.dirty.len() + batch.timers.len() + 8);
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        let mut buf = Vec::new();
-        for key in dirty {
-            if let Some(warm) = self.profiles.get_mut(&key) {
-                warm.dirty = false;
-                buf.clear();
-                encode_profile(&warm.profile, &mut buf);
-                delta.push(Write {
-                    table: Table::Profiles,
-                    key: key.as_bytes().to_vec(),
-                    value: Some(Arc::from(buf.as_slice())),
-                });
-            }
-        }
-        for (key, armed) in &batch.timers {
-            delta.push(Write {
-                table: Table::Timers,
-                key: key.clone(),
-                value: armed.then(|| Arc::from([].as_slice())),
-            });
-        }
-        for (day, totals) in std::mem::take(&mut self.days) {
-            // A day on which nothing is left (the one fact of it turned out to be of another day) is
-            // no day of the shop.
-            let is_day = totals != DayTotals::default();
-            delta.push(Write {
-                table: Table::Days,
-                key: wire::state::day_key(day).to_vec(),
-                value: is_day.then(|| Arc::from(encode_day(&totals).as_slice())),
-            });
-        }
-        delta.push(Write {
-            table: Table::Meta,
-            key: bookkeeping::KEY.to_vec(),
-            value: Some(Arc::from(self.book.encode().as_slice())),
-        });
-        delta
     }
 
     /// What was staged is committed and in the store.

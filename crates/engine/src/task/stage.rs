@@ -1,0 +1,203 @@
+//! What a task has to say: outputs, dead letters and routed records collected while it consumes,
+//! and all of it as one [`Staged`] with the state writes and the positions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::change::Change;
+use domain::event::Text;
+use domain::orders::DayTotals;
+use wire::routed::Routed;
+use wire::state::{day_key, encode_day, encode_profile};
+use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers};
+
+use super::Task;
+use crate::bookkeeping;
+use crate::commit_record;
+use crate::port::{OutRecord, Record, Staged, Table, TopicName, TopicPartition, Write};
+
+/// What has been consumed and has to be said since the last commit.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) records: Vec<OutRecord>,
+    pub(super) timers: BTreeMap<Vec<u8>, bool>,
+    /// By lane.
+    pub(super) positions: BTreeMap<usize, u64>,
+    pub(super) consumed: u64,
+    pub(super) changes: Vec<Change>,
+}
+
+impl Task {
+    /// Sends an event on to its owner.
+    pub(super) fn forward(&mut self, partition: u32, key: &Text, value: Vec<u8>) {
+        self.batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.routed, partition),
+            key: Some(key.as_bytes().to_vec()),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+    }
+
+    /// Numbers what changed about a profile and writes it to its topics; `changes` is empty then.
+    pub(super) fn tell(&mut self, key: &Text, changes: &mut Vec<Change>) {
+        let Some(warm) = self.profiles.get_mut(key) else {
+            return;
+        };
+        for change in changes.iter_mut() {
+            let sequence = warm.profile.number(change);
+            let envelope = Envelope {
+                customer: key,
+                sequence,
+                incarnation: 0,
+                application: &self.setup.application,
+                currency: self.setup.definitions.currency,
+            };
+            let (topic, value, headers) = self.setup.encoder.encode(&envelope, change);
+            let topics = &self.setup.topics;
+            let name = match topic {
+                OutputTopic::ClvUpdates => &topics.clv_updates,
+                OutputTopic::LifecycleTransitions => &topics.lifecycle_transitions,
+                OutputTopic::SegmentChanges => &topics.segment_changes,
+            };
+            self.book.counts.outputs += 1;
+            self.batch.records.push(OutRecord {
+                target: TopicPartition {
+                    topic: Arc::clone(name),
+                    partition: self.id,
+                },
+                key: Some(key.as_bytes().to_vec()),
+                value: Some(value),
+                headers,
+            });
+        }
+        changes.clear();
+    }
+
+    /// Passes a record that cannot be used on, with the reason.
+    pub(super) fn dead_letter(&mut self, rejection: &Rejection, record: Record) {
+        self.book.counts.dead_lettered += 1;
+        let headers = dead_letter_headers(
+            &record.source.topic,
+            record.source.partition,
+            record.offset,
+            rejection,
+        );
+        self.batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.dead_letters, self.id),
+            key: record.key,
+            value: record.value,
+            headers,
+        });
+    }
+
+    fn target(&self, topic: &TopicName, partition: u32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        }
+    }
+
+    /// Everything since the last commit, as one whole; `None` when nothing was consumed and no
+    /// timer fired.
+    pub fn stage(&mut self) -> Option<Staged> {
+        if self.batch.consumed == 0 && self.batch.timers.is_empty() {
+            return None;
+        }
+        let mut batch = std::mem::take(&mut self.batch);
+        self.tell_clock(&mut batch);
+        let delta = self.delta(&batch);
+        for write in delta.iter().filter(|w| w.table.is_logged()) {
+            batch.records.push(OutRecord {
+                target: self.target(&self.setup.topics.changelog, self.id),
+                key: Some(write.table.full_key(&write.key)),
+                value: write.value.as_ref().map(|v| v.to_vec()),
+                headers: Vec::new(),
+            });
+        }
+        let positions: Vec<_> = batch
+            .positions
+            .into_iter()
+            .map(|(lane, next)| (self.inbox.source(lane).clone(), next))
+            .collect();
+        batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.commits, self.id),
+            key: None,
+            value: Some(commit_record::encode(&positions)),
+            headers: Vec::new(),
+        });
+        Some(Staged {
+            task: self.id,
+            records: batch.records,
+            delta,
+            positions,
+        })
+    }
+
+    /// Tells those that this task has ever forwarded to how far it has come, where that is further
+    /// than they know: their clocks wait for it.
+    fn tell_clock(&mut self, batch: &mut Batch) {
+        let time = self.book.clock.input_time;
+        for (partition, told) in &mut self.book.fed {
+            if *told >= time {
+                continue;
+            }
+            *told = time;
+            let clock = Routed::Clock {
+                from: self.id,
+                upstream_time: time,
+            };
+            batch.records.push(OutRecord {
+                target: TopicPartition {
+                    topic: Arc::clone(&self.setup.topics.routed),
+                    partition: *partition,
+                },
+                key: None,
+                value: Some(clock.encode()),
+                headers: Vec::new(),
+            });
+        }
+    }
+
+    /// The state writes of a batch, sorted by table and key.
+    fn delta(&mut self, batch: &Batch) -> Vec<Write> {
+        let mut delta = Vec::with_capacity(self.dirty.len() + batch.timers.len() + 8);
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        let mut buf = Vec::new();
+        for key in dirty {
+            if let Some(warm) = self.profiles.get_mut(&key) {
+                warm.dirty = false;
+                buf.clear();
+                encode_profile(&warm.profile, &mut buf);
+                delta.push(Write {
+                    table: Table::Profiles,
+                    key: key.as_bytes().to_vec(),
+                    value: Some(Arc::from(buf.as_slice())),
+                });
+            }
+        }
+        for (key, armed) in &batch.timers {
+            delta.push(Write {
+                table: Table::Timers,
+                key: key.clone(),
+                value: armed.then(|| Arc::from([].as_slice())),
+            });
+        }
+        for (day, totals) in std::mem::take(&mut self.days) {
+            // A day on which nothing is left (the one fact of it turned out to be of another day) is
+            // no day of the shop.
+            let is_day = totals != DayTotals::default();
+            delta.push(Write {
+                table: Table::Days,
+                key: day_key(day).to_vec(),
+                value: is_day.then(|| Arc::from(encode_day(&totals).as_slice())),
+            });
+        }
+        delta.push(Write {
+            table: Table::Meta,
+            key: bookkeeping::KEY.to_vec(),
+            value: Some(Arc::from(self.book.encode().as_slice())),
+        });
+        delta
+    }
+}
