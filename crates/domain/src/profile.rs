@@ -25,7 +25,7 @@
 use crate::change::{Action, Cause, Change, Reason, SegmentChange, What};
 use crate::definitions::{Definitions, Tag};
 use crate::event::{Event, Text};
-use crate::time::TimeMs;
+use crate::time::{HOUR_MS, TimeMs};
 use crate::view::{Trigger, transition};
 
 pub use crate::view::{Membership, StageState, View};
@@ -33,6 +33,10 @@ pub use crate::view::{Membership, StageState, View};
 /// Most events that are kept pending for one profile. A burst beyond it settles early: the oldest
 /// ones can then no longer be overtaken.
 pub const PENDING_CAPACITY: usize = 256;
+/// How long after the first pending event a profile wakes to settle, if nothing else wakes it: long
+/// enough that one session is settled at once, mostly.
+const SETTLE_AFTER_MS: i64 = HOUR_MS;
+
 /// What became of an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
@@ -137,11 +141,16 @@ impl Profile {
     }
 
     /// When this profile wants to be woken; [`TimeMs::MAX`]: never. What is due while events are
-    /// pending fires on both views, so the earlier one counts.
+    /// pending fires on both views, so the earlier one counts. Pending events want to settle some
+    /// time after they can: who never comes again would otherwise be kept event by event for ever.
     #[must_use]
     pub fn next_timer(&self) -> TimeMs {
         let settled = self.settled.as_ref().map_or(TimeMs::MAX, |s| s.next_timer);
-        settled.min(self.live.next_timer)
+        let tidied = self
+            .pending
+            .first()
+            .map_or(TimeMs::MAX, |e| e.time.plus(SETTLE_AFTER_MS));
+        settled.min(self.live.next_timer).min(tidied)
     }
 
     /// Whether anything was ever told or kept about this owner.

@@ -485,3 +485,19 @@ fn an_event_that_is_put_in_order_takes_back_what_was_told() {
     );
     assert_eq!(read(&run), truth(&run));
 }
+
+#[test]
+fn who_never_comes_again_is_woken_once_to_settle() {
+    let mut run = Run::new(preset());
+    let grace = run.definitions.grace_ms;
+    for ms in [0, minutes(2), minutes(9)] {
+        run.take(&ev(ms, page()), t(ms - grace));
+    }
+    let told = run.told.len();
+    assert_eq!(run.profile.next_timer(), t(HOUR_MS));
+    assert_eq!(run.profile.pending.len(), 3);
+    run.advance(t(HOUR_MS));
+    assert_eq!((run.profile.pending.len(), run.told.len()), (0, told));
+    assert_eq!(run.profile.settled, None);
+    assert_eq!(run.profile.next_timer(), TimeMs::MAX);
+}
