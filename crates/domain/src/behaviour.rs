@@ -1,7 +1,8 @@
 //! What a customer does on the site: sessions, views, cart, favourites, touches, signals.
 //!
 //! Events are taken in in time order (the profile sees to that); one that comes later than the
-//! grace counts in the totals only and changes no session, bucket or cart.
+//! grace counts in the totals and in what is first or last (touches, country), and changes no
+//! session, bucket or cart.
 //!
 //! Windows over behaviour are exact to the UTC day: counts are kept in buckets of one day, for
 //! [`BUCKET_DAYS`] days. A day leaves a window of N days when N·24 h have passed since its end.
@@ -129,7 +130,7 @@ pub struct Behaviour {
     pub signals: Vec<(TimeMs, Signal)>,
     /// The last answer to the NPS question, 0 to 10.
     pub nps: Option<(TimeMs, u8)>,
-    /// The latest event of any kind, and the country that it named.
+    /// Time of the latest event of any kind.
     pub last_event: Option<TimeMs>,
     /// Country of the latest event that named one, and that event's time.
     pub last_country: Option<(TimeMs, Text)>,

@@ -72,6 +72,18 @@ pub enum What {
     Segment(SegmentChange),
 }
 
+impl Change {
+    /// What brought the change about.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match &self.what {
+            What::Clv(update) => update.cause,
+            What::Stage(transition) => transition.reason.cause,
+            What::Segment(change) => change.reason.cause,
+        }
+    }
+}
+
 /// Historic value (R01, R04, R05): money received so far, by the events known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Historic {

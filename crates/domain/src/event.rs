@@ -15,7 +15,7 @@ pub type Text = SmolStr;
 /// One event, about one profile or (an order without a customer) about the shop only.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// Unique id; a second delivery within the dedupe window is dropped and counted.
+    /// Unique id; a second delivery within the grace is dropped and counted.
     pub id: Text,
     /// When it happened.
     pub time: TimeMs,

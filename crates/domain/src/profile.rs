@@ -153,12 +153,6 @@ impl Profile {
         settled.min(self.live.next_timer).min(tidied)
     }
 
-    /// Whether anything was ever told or kept about this owner.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.live.behaviour.totals.events == 0
-    }
-
     fn take_in_place(
         &mut self,
         event: &Event,
@@ -275,18 +269,6 @@ impl Profile {
             }
         }
         sequence
-    }
-}
-
-impl Change {
-    /// What brought the change about.
-    #[must_use]
-    pub fn cause(&self) -> Cause {
-        match &self.what {
-            What::Clv(update) => update.cause,
-            What::Stage(transition) => transition.reason.cause,
-            What::Segment(change) => change.reason.cause,
-        }
     }
 }
 

@@ -83,18 +83,6 @@ impl Inbox {
         &self.lanes[lane].source
     }
 
-    /// How many records wait in all lanes.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.lanes.iter().map(|l| l.waiting.len()).sum()
-    }
-
-    /// Whether no record waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The records that wait in `lane`, the next one first.
     pub fn waiting(&self, lane: usize) -> impl Iterator<Item = &Waiting> {
         self.lanes[lane].waiting.iter()

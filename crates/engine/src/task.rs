@@ -158,12 +158,6 @@ impl Task {
         &self.book
     }
 
-    /// Records consumed since the last commit.
-    #[must_use]
-    pub fn uncommitted(&self) -> u64 {
-        self.batch.consumed
-    }
-
     /// Reads the profiles of everything that waits in `lane` in one sorted read, so that applying
     /// finds them in memory.
     ///
