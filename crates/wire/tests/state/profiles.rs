@@ -27,8 +27,11 @@ pub(crate) fn take(profile: &mut Profile, event: &Event, frontier: TimeMs, d: &D
     number(profile, told);
 }
 
-/// Advances a profile as an engine does.
+/// Advances a profile as an engine does when its timer is due.
 pub(crate) fn advance(profile: &mut Profile, frontier: TimeMs, d: &Definitions) {
+    if profile.armed <= frontier {
+        profile.armed = TimeMs::MAX;
+    }
     let mut told = Vec::new();
     profile.advance(frontier, d, &mut told);
     number(profile, told);
