@@ -48,7 +48,7 @@ fn profiles_are_as_small_as_they_are_meant_to_be() {
     assert!(visitor.1 <= 200, "{visitor:?}");
     assert!(buyer.0 <= 600, "{buyer:?}");
     // What these customers, who browse every week, take beyond it.
-    assert!(regular.0 <= 720, "{regular:?}");
+    assert!(regular.0 <= 700, "{regular:?}");
     assert!(waiting.0 <= 350, "{waiting:?}");
 }
 
