@@ -13,8 +13,8 @@ use clvstream::shutdown::Shutdown;
 use clvstream::{cmd, logging};
 use config::Loaded;
 
-/// Profiles are many small, short-lived allocations: glibc's allocator takes a third of the CPU time
-/// of processing, this one a tenth (docs/performance.md).
+/// Profiles are many small, short-lived allocations: with glibc's allocator processing takes a quarter
+/// to a third more CPU time (docs/performance.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
