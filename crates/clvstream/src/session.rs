@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use config::Loaded;
 use domain::money::Currency;
 use engine::bookkeeping::Counts;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use runtime::load::{self, Delivery, Item};
 use runtime::workers::{Observers, Shared, Until, run, wall_clock};
 use runtime::{Deployment, RuntimeError};
 use serde::Serialize;
 
 use crate::error::CliError;
+use crate::render::grouped;
 use crate::shutdown::Shutdown;
 
 /// How often the stop token is looked at and progress is drawn.
@@ -140,6 +141,12 @@ fn restore_and_run(
     Ok((before, after))
 }
 
+/// Whole steps a second.
+fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
+    // Drawing to a terminal that is gone is no failure of the work.
+    let _ = out.write_str(&grouped(state.per_sec() as u64));
+}
+
 /// A progress bar on a terminal; nothing elsewhere.
 fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
@@ -147,11 +154,11 @@ fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     }
     let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr());
     let template = match length {
-        Some(_) => "{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}",
-        None => "{msg} {spinner} {human_pos} {per_sec}",
+        Some(_) => "{msg} {wide_bar} {human_pos} of {human_len}, {rate} a second, {eta} left",
+        None => "{msg} {spinner} {human_pos}, {rate} a second",
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_message(what);
     bar
