@@ -34,9 +34,10 @@ use crate::timers::Timers;
 use crate::topics::Topics;
 use stage::Batch;
 
-/// Decoded profiles that stay in memory between batches, at most; beyond it all of them are
-/// dropped after a commit and decoded again when they are needed.
-const WARM_PROFILES: usize = 20_000;
+/// Decoded profiles that all tasks of an application together keep in memory between batches, at
+/// most: some 2 KiB each. A task beyond its share drops its own after a commit and decodes them
+/// again when they are needed.
+const WARM_PROFILES: usize = 80_000;
 
 /// What a task needs to know besides its records; the same for every task of an application.
 #[derive(Clone, Debug)]
@@ -413,7 +414,7 @@ impl Task {
     /// What was staged is committed and in the store.
     pub fn committed(&mut self) {
         self.timers.committed();
-        if self.profiles.len() > WARM_PROFILES {
+        if self.profiles.len() > WARM_PROFILES / self.setup.tasks.max(1) as usize {
             self.profiles.clear();
         }
     }
