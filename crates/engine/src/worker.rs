@@ -56,15 +56,6 @@ pub struct Processed {
     pub drained: bool,
 }
 
-/// What one commit wrote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Committed {
-    /// Tasks that had something to commit.
-    pub tasks: usize,
-    /// Records written: outputs, dead letters, routed, changelog, commit records.
-    pub records: usize,
-}
-
 impl<S: StateStore> Worker<S> {
     /// A worker over `owned`. `routed` is the name of `internal.routed`.
     #[must_use]
@@ -134,19 +125,15 @@ impl<S: StateStore> Worker<S> {
     /// # Errors
     /// After [`CommitError::Abort`] everything stands as at the last commit, and work goes on by
     /// calling [`Worker::process`] again. After any other error the worker is to be dropped.
-    pub fn commit(&mut self, log: &mut dyn WorkerLog) -> Result<Committed, WorkerError> {
+    pub fn commit(&mut self, log: &mut dyn WorkerLog) -> Result<(), WorkerError> {
         let staged: Vec<_> = self
             .owned
             .iter_mut()
             .filter_map(|o| o.task.stage())
             .collect();
         if staged.is_empty() {
-            return Ok(Committed::default());
+            return Ok(());
         }
-        let summary = Committed {
-            tasks: staged.len(),
-            records: staged.iter().map(|s| s.records.len()).sum(),
-        };
         let committed = match log.commit(staged) {
             Ok(committed) => committed,
             Err(error) => {
@@ -166,7 +153,7 @@ impl<S: StateStore> Worker<S> {
                 task.committed();
             }
         }
-        Ok(summary)
+        Ok(())
     }
 
     /// What became of all records so far, over its tasks.

@@ -93,16 +93,12 @@ impl Deployment {
         config.currency = currency;
         let topics = Topics::of(&config.application_id);
         let schemas = schemas_of(&config)?;
-        let format = match config.format {
-            config::Format::Avro => Format::Avro,
-            config::Format::Json => Format::Json,
-        };
         let setup = Setup {
             application: Text::new(&config.application_id),
             tasks: config.partitions,
             topics,
             definitions: Arc::new(definitions_of(&config)),
-            encoder: OutputEncoder::new(format, &schemas)?,
+            encoder: OutputEncoder::new(format_of(&config), &schemas)?,
         };
         let deployment = Deployment {
             config,
@@ -181,10 +177,7 @@ impl Deployment {
     /// How records are written.
     #[must_use]
     pub fn format(&self) -> Format {
-        match self.config.format {
-            config::Format::Avro => Format::Avro,
-            config::Format::Json => Format::Json,
-        }
+        format_of(&self.config)
     }
 
     /// A decoder for the inputs.
@@ -316,6 +309,13 @@ fn identify(
 
 fn three_letters(code: &str) -> [u8; 3] {
     <[u8; 3]>::try_from(code.as_bytes()).unwrap_or(*b"XXX")
+}
+
+fn format_of(config: &Config) -> Format {
+    match config.format {
+        config::Format::Avro => Format::Avro,
+        config::Format::Json => Format::Json,
+    }
 }
 
 /// The project's own schemas and the configured ones.

@@ -15,7 +15,7 @@ use domain::time::TimeMs;
 use engine::port::{OutRecord, TopicName, TopicPartition};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
-use source::{Progress, RowReader, SourceError};
+use source::{RowReader, SourceError};
 use traffic::{Disorder, Timed};
 use wire::mapping::Mapping;
 use wire::routed::Routed;
@@ -269,12 +269,10 @@ impl<'a> Appender<'a> {
     }
 }
 
-/// The files of one load: its items, its name, how far its reading has come.
+/// The files of one load: its items and its name.
 pub struct Files {
     /// Names the load: the same files under the same mapping, delivered the same way.
     pub name: String,
-    /// How much has been read, per file.
-    pub progress: Vec<Progress>,
     readers: Vec<RowReader>,
 }
 
@@ -306,12 +304,7 @@ impl Files {
                 "/{seed}:{shuffle_within_ms}:{duplicate_per_mille}"
             ));
         }
-        let progress = readers.iter().map(RowReader::progress).collect();
-        Ok(Files {
-            name,
-            progress,
-            readers,
-        })
+        Ok(Files { name, readers })
     }
 
     /// What the files hold, in their order or in that of `delivery`.

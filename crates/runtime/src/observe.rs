@@ -20,6 +20,7 @@ use server::{
 };
 use store::{Checkpoint, TaskStore};
 use wire::RejectionClass;
+use wire::output::ERROR_CLASS_HEADER;
 
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
@@ -27,8 +28,6 @@ use crate::workers::wall_clock;
 
 /// How often gauges are refreshed.
 const REFRESH: Duration = Duration::from_secs(1);
-/// The header of a dead letter that names its class.
-const CLASS_HEADER: &str = "clv_error_class";
 
 /// What the work reports to.
 #[derive(Clone, Default)]
@@ -200,7 +199,7 @@ fn class_of(record: &OutRecord) -> Option<RejectionClass> {
     let (_, value) = record
         .headers
         .iter()
-        .find(|(name, _)| *name == CLASS_HEADER)?;
+        .find(|(name, _)| *name == ERROR_CLASS_HEADER)?;
     let mut classes = RejectionClass::ALL.iter();
     classes.find(|c| c.as_str().as_bytes() == value).copied()
 }
@@ -362,7 +361,7 @@ mod tests {
                 record(&topics.changelog, Vec::new()),
                 record(
                     &topics.dead_letters,
-                    vec![(CLASS_HEADER, b"not_json".to_vec())],
+                    vec![(ERROR_CLASS_HEADER, b"not_json".to_vec())],
                 ),
             ],
             delta: vec![Write {

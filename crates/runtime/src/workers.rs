@@ -283,7 +283,7 @@ fn commit_now(
     log: &mut dyn WorkerLog,
 ) -> Result<bool, RuntimeError> {
     match worker.commit(log) {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(WorkerError::Commit(CommitError::Abort(what))) => {
             tracing::warn!(reason = what, "commit aborted; the batch is done again");
             Ok(false)

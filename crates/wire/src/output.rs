@@ -186,6 +186,9 @@ impl OutputEncoder {
     }
 }
 
+/// The header of a dead letter that names the class of its rejection.
+pub const ERROR_CLASS_HEADER: &str = "clv_error_class";
+
 /// The headers of a dead letter; its value is the input's bytes, untouched.
 #[must_use]
 pub fn dead_letter_headers(
@@ -199,7 +202,7 @@ pub fn dead_letter_headers(
         ("clv_partition", partition.to_string().into_bytes()),
         ("clv_offset", offset.to_string().into_bytes()),
         (
-            "clv_error_class",
+            ERROR_CLASS_HEADER,
             rejection.class.as_str().as_bytes().to_vec(),
         ),
         ("clv_error_message", rejection.message.as_bytes().to_vec()),

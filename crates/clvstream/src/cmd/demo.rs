@@ -16,7 +16,7 @@ use store::Shared;
 
 use crate::cmd::run::serve;
 use crate::error::CliError;
-use crate::render::{grouped, table};
+use crate::render::{grouped, grouped_decimal, table};
 use crate::session::{self, Took};
 use crate::shutdown::Shutdown;
 
@@ -151,7 +151,7 @@ fn render(
     let Report {
         summary, processed, ..
     } = report;
-    let money = |minor: i64| separated(&currency.format(Minor(minor)));
+    let money = |minor: i64| grouped_decimal(&currency.format(Minor(minor)));
     writeln!(
         out,
         "CDNOW as of {}; browsing around its orders is simulated\n",
@@ -217,18 +217,4 @@ fn render(
         grouped(report.outputs),
     )?;
     Ok(())
-}
-
-/// An exact decimal with its thousands apart.
-fn separated(decimal: &str) -> String {
-    let (whole, rest) = decimal.split_once('.').unwrap_or((decimal, ""));
-    let (sign, digits) = whole
-        .strip_prefix('-')
-        .map_or(("", whole), |digits| ("-", digits));
-    let whole = digits.parse().map_or_else(|_| digits.to_owned(), grouped);
-    if rest.is_empty() {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{rest}")
-    }
 }

@@ -134,7 +134,7 @@ impl Rig {
             Err(error) => panic!("{error}"),
         };
         match self.worker.commit(&mut self.log) {
-            Ok(_) => Ok(done.steps > 0),
+            Ok(()) => Ok(done.steps > 0),
             Err(WorkerError::Commit(error)) => Err(error),
             Err(error) => panic!("{error}"),
         }

@@ -26,6 +26,7 @@ use domain::event::Event;
 use domain::money::Currency;
 use rustc_hash::FxHashSet;
 use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::document::MappingProblem;
 pub use self::row::{Origin, Row, RowContext};
@@ -69,7 +70,7 @@ impl Mapping {
     pub fn parse(file_name: &str, text: &str) -> Result<Mapping, Vec<MappingProblem>> {
         Ok(Mapping {
             file: file_name.to_owned(),
-            id: format!("{:032x}", fnv1a_128(text.as_bytes())),
+            id: format!("{:032x}", xxh3_128(text.as_bytes())),
             contents: read::read(file_name, text)?,
         })
     }
@@ -253,13 +254,4 @@ fn repeated_id() -> Rejection {
         "event_id is that of another event of the same row: make it distinct per [[event]] and \
          element, or leave it out",
     )
-}
-
-/// FNV-1a with 128 bits: tells texts apart, and needs no secret.
-fn fnv1a_128(bytes: &[u8]) -> u128 {
-    const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    bytes.iter().fold(OFFSET, |hash, byte| {
-        (hash ^ u128::from(*byte)).wrapping_mul(PRIME)
-    })
 }
