@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use domain::definitions::Definitions;
 use engine::port::{
-    CommitError, Committed, Entry, LogError, Record, Staged, StateError, StateReader, StateStore,
+    CommitError, Committed, Entry, LogError, Read, Record, Staged, StateError, StateReader, StateStore,
     Table, TopicPartition, WorkerLog,
 };
 use engine::task::{Setup, Task};
@@ -32,13 +32,13 @@ struct Feed {
 }
 
 impl WorkerLog for Feed {
-    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError> {
         let Some((records, at)) = self.inputs.get_mut(source) else {
-            return Ok(Vec::new());
+            return Ok(Read::CaughtUp);
         };
         let read: Vec<Record> = records[*at..].iter().take(max).cloned().collect();
         *at += read.len();
-        Ok(read)
+        Ok(read.into())
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {

@@ -169,14 +169,45 @@ pub enum CommitError {
     Halt(String),
 }
 
+/// What reading a partition gave.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Read {
+    /// Its next records, at least one.
+    Records(Vec<Record>),
+    /// It has been read to its end.
+    CaughtUp,
+    /// There may be more, but not at this moment: whatever must not overtake it has to wait.
+    NotYet,
+}
+
+impl Read {
+    /// What was read; empty if there was nothing to read.
+    #[must_use]
+    pub fn records(self) -> Vec<Record> {
+        match self {
+            Read::Records(records) => records,
+            Read::CaughtUp | Read::NotYet => Vec::new(),
+        }
+    }
+}
+
+impl From<Vec<Record>> for Read {
+    /// For a log that always has at hand whatever there is: no records means its end.
+    fn from(records: Vec<Record>) -> Read {
+        if records.is_empty() {
+            return Read::CaughtUp;
+        }
+        Read::Records(records)
+    }
+}
+
 /// The log as a worker sees it: several tasks' inputs to read, one atomic commit for all of them.
 pub trait WorkerLog {
-    /// Up to `max` further records of `source` from where reading stands, without waiting. An empty
-    /// answer means that reading has caught up with the partition's end.
+    /// Up to `max` further records of `source` from where reading stands, without waiting.
     ///
     /// # Errors
     /// The log cannot be read; the worker stops with the message.
-    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError>;
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError>;
 
     /// Commits all of `staged` atomically and returns them as committed, in the same order.
     ///

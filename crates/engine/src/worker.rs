@@ -10,7 +10,9 @@ use wire::{Decoder, Rejection};
 
 use crate::bookkeeping::Counts;
 use crate::inbox::{Input, Waiting};
-use crate::port::{CommitError, LogError, Record, StateError, StateStore, TopicName, WorkerLog};
+use crate::port::{
+    CommitError, LogError, Read, Record, StateError, StateStore, TopicName, WorkerLog,
+};
 use crate::task::{Step, Task};
 
 /// How many records are read from one partition at a time.
@@ -54,6 +56,8 @@ pub struct Processed {
     pub steps: usize,
     /// Whether every input has been read to its end.
     pub drained: bool,
+    /// Whether nothing more can be done before the log has more to read.
+    pub starved: bool,
 }
 
 impl<S: StateStore> Worker<S> {
@@ -72,6 +76,21 @@ impl<S: StateStore> Worker<S> {
         &mut self.owned
     }
 
+    /// Takes a task on.
+    pub fn adopt(&mut self, owned: Owned<S>) {
+        self.owned.push(owned);
+        self.owned.sort_by_key(|owned| owned.task.id());
+    }
+
+    /// Gives tasks up: those for which `gives_up` answers true. What they have not committed is
+    /// dropped.
+    pub fn release(&mut self, gives_up: impl Fn(u32) -> bool) -> Vec<Owned<S>> {
+        let owned = std::mem::take(&mut self.owned);
+        let (released, kept) = owned.into_iter().partition(|o| gives_up(o.task.id()));
+        self.owned = kept;
+        released
+    }
+
     /// Takes up to `budget` steps of each task: consumes records, oldest first, and fires timers.
     /// Nothing of it is visible before [`Worker::commit`].
     ///
@@ -85,6 +104,7 @@ impl<S: StateStore> Worker<S> {
         let mut done = Processed {
             steps: 0,
             drained: true,
+            starved: true,
         };
         for Owned { task, store } in &mut self.owned {
             task.inbox().look_again();
@@ -94,6 +114,7 @@ impl<S: StateStore> Worker<S> {
                 // left for their records.
                 if left == 0 {
                     done.drained = false;
+                    done.starved = false;
                     break;
                 }
                 match task.step(store)? {
@@ -104,7 +125,14 @@ impl<S: StateStore> Worker<S> {
                     Step::Drained => break,
                     Step::Unread(lane) => {
                         let source = task.inbox().source(lane).clone();
-                        let records = log.read(&source, READ)?;
+                        let records = match log.read(&source, READ)? {
+                            Read::Records(records) => records,
+                            Read::CaughtUp => Vec::new(),
+                            Read::NotYet => {
+                                done.drained = false;
+                                break;
+                            }
+                        };
                         let is_routed = source.topic == self.routed;
                         let mut waiting = Vec::with_capacity(records.len());
                         for record in records {

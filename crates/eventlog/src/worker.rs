@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use domain::time::TimeMs;
-use engine::port::{CommitError, Committed, LogError, Record, Staged, TopicPartition, WorkerLog};
+use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
 use rocksdb::WriteBatch;
 
 use crate::codec;
@@ -169,7 +169,7 @@ impl EmbeddedWorker {
 }
 
 impl WorkerLog for EmbeddedWorker {
-    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError> {
         let Some(input) = self.inputs.get_mut(source) else {
             return Err(LogError(format!(
                 "partition {} of {} is not one of this worker's inputs: this is a bug, please report it",
@@ -185,7 +185,7 @@ impl WorkerLog for EmbeddedWorker {
         if let Some(last) = records.last() {
             input.next = last.offset + 1;
         }
-        Ok(records)
+        Ok(records.into())
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {

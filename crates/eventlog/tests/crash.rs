@@ -45,7 +45,7 @@ fn work(log: &std::sync::Arc<EmbeddedLog>, task: u32, rounds: u64) {
         let mark = (loaded + batch).to_string().into_bytes();
         log.append(&records, NOW, &[(&format!("loaded-{task}"), mark)])
             .unwrap();
-        let read = worker.read(&source, 5).unwrap();
+        let read = worker.read(&source, 5).unwrap().records();
         let Some(last) = read.last() else { continue };
         let position = last.offset + 1;
         let mut records = Vec::new();

@@ -200,22 +200,22 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
         log.worker(inputs, "changelog", now)
     };
     let mut worker = start(&log).unwrap();
-    assert_eq!(worker.read(&place("in", 0), 2).unwrap().len(), 2);
+    assert_eq!(worker.read(&place("in", 0), 2).unwrap().records().len(), 2);
     let work = vec![
         record("out", 0, "a", Some("A")),
         record("changelog", 0, "a", Some("1")),
     ];
     let committed = worker.commit(vec![staged(0, work, ("in", 0, 1))]).unwrap();
     assert_eq!(committed[0].changelog_end, 1);
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap()[0].offset, 2);
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap(), []);
+    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 2);
+    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records(), []);
     assert!(worker.read(&place("out", 0), 9).is_err());
 
     // After a commit that fails, reading stands at the last that did not.
     let wrong = vec![record("out", 3, "a", None)];
     let failed = worker.commit(vec![staged(0, wrong, ("in", 0, 3))]);
     assert!(matches!(failed, Err(CommitError::Halt(_))));
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap()[0].offset, 1);
+    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 1);
     assert_eq!(dump(&log, "out", 0), ["0:a=A"]);
     let foreign = worker.commit(vec![staged(0, Vec::new(), ("out", 0, 3))]);
     assert!(matches!(foreign, Err(CommitError::Halt(_))));
@@ -227,7 +227,7 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
     assert_eq!(log.position(0, &place("in", 0)).unwrap(), Some(1));
     assert_eq!(log.position(0, &place("out", 0)).unwrap(), None);
     let mut worker = start(&log).unwrap();
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap()[0].offset, 1);
+    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 1);
     let nothing = worker.commit(vec![Staged::default()]).unwrap();
     assert_eq!(nothing[0].changelog_end, 1);
 }
@@ -316,7 +316,7 @@ fn workers_and_loaders_write_side_by_side_without_gaps_or_mixing() {
                 for round in 0..ROUNDS {
                     log.append(&[record("in", task, "k", None)], NOW, &[])
                         .unwrap();
-                    let read = worker.read(&place("in", task), 10).unwrap();
+                    let read = worker.read(&place("in", task), 10).unwrap().records();
                     assert_eq!(read.iter().map(|r| r.offset).collect::<Vec<_>>(), [round]);
                     let name = format!("{task}");
                     let text = format!("{round}");

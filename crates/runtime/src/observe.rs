@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
 use engine::port::{
-    CommitError, Committed, LogError, OutRecord, Record, Staged, Table, TopicName, TopicPartition,
+    CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicName, TopicPartition,
     WorkerLog,
 };
 use engine::topics::Topics;
@@ -82,12 +82,12 @@ impl<L: WorkerLog> Metered<L> {
 }
 
 impl<L: WorkerLog> WorkerLog for Metered<L> {
-    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
-        let records = self.log.read(source, max)?;
-        if let Some(meters) = &mut self.meters {
-            meters.read(source, &records);
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError> {
+        let read = self.log.read(source, max)?;
+        if let (Some(meters), Read::Records(records)) = (&mut self.meters, &read) {
+            meters.read(source, records);
         }
-        Ok(records)
+        Ok(read)
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
@@ -324,14 +324,14 @@ mod tests {
     }
 
     impl WorkerLog for Reluctant {
-        fn read(&mut self, source: &TopicPartition, _: usize) -> Result<Vec<Record>, LogError> {
-            Ok(vec![Record {
+        fn read(&mut self, source: &TopicPartition, _: usize) -> Result<Read, LogError> {
+            Ok(Read::Records(vec![Record {
                 source: source.clone(),
                 offset: 7,
                 timestamp: wall_clock(),
                 key: None,
                 value: None,
-            }])
+            }]))
         }
 
         fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use domain::time::TimeMs;
 use engine::port::{
-    CommitError, Committed, Header, LogError, Record, Staged, TopicName, TopicPartition, WorkerLog,
+    CommitError, Committed, Header, LogError, Read, Record, Staged, TopicName, TopicPartition, WorkerLog,
 };
 
 /// A record as it stands in the log.
@@ -103,7 +103,7 @@ impl MemoryLog {
 }
 
 impl WorkerLog for MemoryLog {
-    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Vec<Record>, LogError> {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError> {
         let from = self.reading.entry(source.clone()).or_default();
         let all = self.partitions.get(source).map_or(&[][..], Vec::as_slice);
         let first = usize::try_from(*from).map_err(|e| LogError(e.to_string()))?;
@@ -120,7 +120,7 @@ impl WorkerLog for MemoryLog {
             })
             .collect();
         *from += read.len() as u64;
-        Ok(read)
+        Ok(read.into())
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
