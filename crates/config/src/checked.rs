@@ -1,5 +1,7 @@
 //! Every key: its kind, default, bounds and meaning, and the value that it gives.
 
+mod kafka;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -73,6 +75,8 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         format,
         currency,
         input: read_input(reader),
+        kafka: kafka::read_kafka(reader),
+        registry: kafka::read_registry(reader),
         limits: read_limits(reader, currency),
         time: read_time(reader),
         commit: read_commit(reader),
@@ -131,6 +135,11 @@ fn read_input(reader: &mut Reader<'_>) -> Input {
         "Topics that events are read from.",
         topics_are_valid,
     );
+    let mapped = section.get(
+        "mapped",
+        BTreeMap::new(),
+        "Foreign topics on Kafka that are read as they are, by full name, each with the mapping file that makes events of its records: `{ \"erp.orders\" = \"mappings/erp.toml\" }`.",
+    );
     let schemas = section.checked(
         "schemas",
         BTreeMap::new(),
@@ -146,7 +155,11 @@ fn read_input(reader: &mut Reader<'_>) -> Input {
     // The keys have just been checked; those of a refused table do not matter.
     let by_id = |(id, path): (String, PathBuf)| Some((id.parse().ok()?, path));
     let schemas = schemas.into_iter().filter_map(by_id).collect();
-    Input { topics, schemas }
+    Input {
+        topics,
+        mapped,
+        schemas,
+    }
 }
 
 fn read_limits(reader: &mut Reader<'_>, currency: Currency) -> Limits {
@@ -282,7 +295,7 @@ fn read_state(reader: &mut Reader<'_>) -> State {
 fn read_retention(reader: &mut Reader<'_>) -> Retention {
     let mut section = reader.section(
         "retention",
-        "How long the embedded log keeps records, by the clock at writing; `\"forever\"` is possible. What has not been consumed is never deleted.",
+        "How long records are kept, by the clock at writing; `\"forever\"` is possible. The embedded log never deletes what has not been consumed. On Kafka this is the retention of the topics that clvstream creates, and a broker deletes what is due, consumed or not: keep it well above the longest standstill.",
     );
     let mut keep = |key, days: u32, doc| {
         section

@@ -4,13 +4,14 @@
 //! Invariant: a call always answers a usable value, the default where the document's is refused,
 //! so that reading goes on and every problem is found in one pass.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Problem, Problems, nearest, place};
-use crate::setting::{Setting, Wrong, with_article};
+use crate::setting::{Properties, Setting, Wrong, property_text, with_article};
 
 /// One document: a file, or an option of the command line.
 pub(crate) struct Layer<'a> {
@@ -22,9 +23,26 @@ pub(crate) struct Layer<'a> {
 /// The origin of what stands on the command line begins with this; it has no lines.
 pub(crate) const OPTION: &str = "--set ";
 
-impl Layer<'_> {
+impl<'a> Layer<'a> {
+    /// The table of a section, whose name has a dot for every table that it stands in.
+    fn section(&self, name: &str) -> Option<&DeTable<'a>> {
+        let mut table = &self.table;
+        for part in name.split('.').filter(|part| !part.is_empty()) {
+            table = table.get(part)?.get_ref().as_table()?;
+        }
+        Some(table)
+    }
+
     fn place(&self, span: &Range<usize>) -> Option<(usize, usize)> {
         (!self.origin.starts_with(OPTION)).then(|| place(self.source, span))
+    }
+
+    /// `file:line`, or the option.
+    fn name_of(&self, span: &Range<usize>) -> String {
+        match self.place(span) {
+            Some((line, _)) => format!("{}:{line}", self.origin),
+            None => self.origin.to_owned(),
+        }
     }
 }
 
@@ -141,11 +159,8 @@ impl<'a> Reader<'a> {
             .enumerate()
             .rev()
             .find_map(|(index, layer)| {
-                let table = match section {
-                    "" => Some(&layer.table),
-                    name => layer.table.get(name).and_then(|v| v.get_ref().as_table()),
-                };
-                table.and_then(|t| t.get(key)).map(|value| (index, value))
+                let table = layer.section(section)?;
+                table.get(key).map(|value| (index, value))
             })
     }
 
@@ -171,30 +186,39 @@ impl<'a> Reader<'a> {
             return;
         };
         let mut found = Vec::new();
-        for (key, value) in &layer.table {
+        self.find_unknown("", &layer.table, &mut found);
+        for (span, wrong) in found {
+            self.note(index, &span, wrong);
+        }
+    }
+
+    /// What stands in the table of `section`, or in one below it, and is not known.
+    fn find_unknown(
+        &self,
+        section: &str,
+        table: &DeTable<'a>,
+        found: &mut Vec<(Range<usize>, Wrong)>,
+    ) {
+        for (key, value) in table {
             let name: &str = key.get_ref();
-            let is_section = self.sections.iter().any(|(section, _)| *section == name);
+            let full = label(section, name);
+            let is_section = self.sections.iter().any(|(section, _)| *section == full);
             match value.get_ref().as_table() {
-                Some(table) if is_section => {
-                    for inner in table.keys().filter(|k| !self.is_known(name, k.get_ref())) {
-                        found.push((inner.span(), self.unknown(name, inner.get_ref())));
-                    }
-                }
+                Some(table) if is_section => self.find_unknown(&full, table, found),
                 None if is_section => found.push((
                     value.span(),
                     Wrong::new(format!(
-                        "`{name}` is a section, found {}",
+                        "`{full}` is a section, found {}",
                         with_article(value.get_ref().type_str())
                     ))
-                    .hint(format!("write its keys below a line `[{name}]`")),
+                    .hint(format!("write its keys below a line `[{full}]`")),
                 )),
-                _ if self.is_known("", name) => {}
-                Some(_) => found.push((key.span(), self.unknown_section(name))),
-                None => found.push((key.span(), self.unknown("", name))),
+                _ if self.is_known(section, name) => {}
+                Some(_) if section.is_empty() => {
+                    found.push((key.span(), self.unknown_section(name)));
+                }
+                _ => found.push((key.span(), self.unknown(section, name))),
             }
-        }
-        for (span, wrong) in found {
-            self.note(index, &span, wrong);
         }
     }
 
@@ -244,6 +268,81 @@ pub(crate) struct Section<'r, 'a> {
 }
 
 impl Section<'_, '_> {
+    /// Whether a document has the section at all.
+    pub(crate) fn is_written(&self) -> bool {
+        let mut layers = self.reader.layers.iter();
+        layers.any(|layer| layer.section(self.name).is_some())
+    }
+
+    /// Whether a document has the key.
+    pub(crate) fn is_set(&self, key: &str) -> bool {
+        self.reader.find(self.name, key).is_some()
+    }
+
+    /// Adds a problem that more keys than one take part in: at the first of `keys` that is set.
+    pub(crate) fn refuse(&mut self, keys: &[&str], wrong: Wrong) {
+        let set = keys.iter().find(|key| self.is_set(key));
+        if let Some(key) = set.or(keys.first()) {
+            self.reader.refuse(self.name, key, wrong);
+        }
+    }
+
+    /// A table of properties, each checked by itself; one of a later document replaces one of an
+    /// earlier document, and leaves the others.
+    pub(crate) fn properties(
+        &mut self,
+        key: &'static str,
+        doc: &'static str,
+        check: impl Fn(&str, &str) -> Result<(), Wrong>,
+    ) -> BTreeMap<String, String> {
+        let mut accepted = BTreeMap::new();
+        let mut refused = Vec::new();
+        let mut set_at = None;
+        for (index, layer) in self.reader.layers.iter().enumerate() {
+            let Some(value) = layer.section(self.name).and_then(|table| table.get(key)) else {
+                continue;
+            };
+            set_at = Some(layer.name_of(&value.span()));
+            let Some(table) = value.get_ref().as_table() else {
+                let found = with_article(value.get_ref().type_str());
+                let wrong = Wrong::new(format!("expected a {}, found {found}", Properties::KIND));
+                refused.push((index, value.span(), label(self.name, key), wrong));
+                continue;
+            };
+            let mut leaves = Vec::new();
+            flatten("", table, &mut leaves);
+            for (name, value) in leaves {
+                let read = property_text(value.get_ref())
+                    .and_then(|text| check(&name, &text).map(|()| text));
+                match read {
+                    Ok(text) => {
+                        accepted.insert(name, text);
+                    }
+                    Err(wrong) => {
+                        let label = format!("{}.{name}", label(self.name, key));
+                        refused.push((index, value.span(), label, wrong));
+                    }
+                }
+            }
+        }
+        for (index, span, label, wrong) in refused {
+            let message = format!("`{label}`: {}", wrong.message);
+            let hint = wrong.hint;
+            self.reader.note(index, &span, Wrong { message, hint });
+        }
+        let accepted = Properties(accepted);
+        self.reader.entries.push(Entry {
+            section: self.name,
+            key,
+            kind: Properties::KIND.to_owned(),
+            default: "{}".to_owned(),
+            effective: accepted.literal(),
+            set_at,
+            doc,
+        });
+        accepted.0
+    }
+
     /// The value of `key`, or `default`.
     pub(crate) fn get<T: Setting + Clone>(
         &mut self,
@@ -265,10 +364,7 @@ impl Section<'_, '_> {
         let read = self.reader.find(self.name, key).map(|(index, value)| {
             let checked = T::read(value.get_ref()).and_then(|v| check(&v).map(|()| v));
             let layer = self.reader.layers.get(index);
-            let set_at = layer.map(|layer| match layer.place(&value.span()) {
-                Some((line, _)) => format!("{}:{line}", layer.origin),
-                None => layer.origin.to_owned(),
-            });
+            let set_at = layer.map(|layer| layer.name_of(&value.span()));
             (checked, set_at)
         });
         let (value, set_at) = match read {
@@ -289,6 +385,22 @@ impl Section<'_, '_> {
             doc,
         });
         value
+    }
+}
+
+/// The values of a table and of those in it, by dotted names: `linger.ms = 5` unquoted is a table
+/// in a table to TOML, and one property to librdkafka.
+fn flatten<'t, 'a>(
+    name: &str,
+    table: &'t DeTable<'a>,
+    found: &mut Vec<(String, &'t Spanned<DeValue<'a>>)>,
+) {
+    for (key, value) in table {
+        let full = label(name, key.get_ref());
+        match value.get_ref().as_table() {
+            Some(inner) => flatten(&full, inner, found),
+            None => found.push((full, value)),
+        }
     }
 }
 

@@ -242,6 +242,84 @@ impl Setting for Vec<String> {
     }
 }
 
+/// Brokers, `host:port` each.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Brokers(pub(crate) Vec<String>);
+
+impl Setting for Brokers {
+    fn kind() -> String {
+        "array of strings, or a string with commas".to_owned()
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        match value.as_str() {
+            Some(text) => Ok(Brokers(
+                text.split(',').map(|b| b.trim().to_owned()).collect(),
+            )),
+            None if value.is_array() => Ok(Brokers(Vec::read(value)?)),
+            None => Err(mismatch::<Self>(value)),
+        }
+    }
+    fn literal(&self) -> String {
+        self.0.literal()
+    }
+}
+
+/// A value, or an empty string in its place.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Optional<T>(pub(crate) Option<T>);
+
+impl<T: Setting> Setting for Optional<T> {
+    fn kind() -> String {
+        T::kind()
+    }
+    fn read(value: &DeValue<'_>) -> Result<Self, Wrong> {
+        if value.as_str() == Some("") {
+            return Ok(Optional(None));
+        }
+        T::read(value).map(|value| Optional(Some(value)))
+    }
+    fn literal(&self) -> String {
+        let value = self.0.as_ref();
+        value.map_or_else(|| quoted(""), Setting::literal)
+    }
+}
+
+/// A table of properties by their dotted names.
+pub(crate) struct Properties(pub(crate) BTreeMap<String, String>);
+
+impl Properties {
+    /// What the table of properties is called.
+    pub(crate) const KIND: &'static str = "table of strings, numbers and booleans";
+
+    pub(crate) fn literal(&self) -> String {
+        inline_table(self.0.iter().map(|(name, value)| (name, quoted(value))))
+    }
+}
+
+/// A property's value as text.
+pub(crate) fn property_text(value: &DeValue<'_>) -> Result<String, Wrong> {
+    match value {
+        DeValue::String(text) => Ok(text.to_string()),
+        DeValue::Boolean(flag) => Ok(flag.to_string()),
+        DeValue::Integer(integer) if integer.radix() == 10 => Ok(integer.as_str().to_owned()),
+        DeValue::Float(float) => Ok(float.as_str().to_owned()),
+        _ => Err(Wrong::new(format!(
+            "expected a string, a number or a boolean, found {}",
+            with_article(value.type_str())
+        ))),
+    }
+}
+
+fn inline_table<'k>(items: impl Iterator<Item = (&'k String, String)>) -> String {
+    let items: Vec<String> = items
+        .map(|(key, value)| format!("{} = {value}", quoted(key)))
+        .collect();
+    if items.is_empty() {
+        return "{}".to_owned();
+    }
+    format!("{{ {} }}", items.join(", "))
+}
+
 impl Setting for BTreeMap<String, PathBuf> {
     fn kind() -> String {
         "table of paths".to_owned()
@@ -259,14 +337,7 @@ impl Setting for BTreeMap<String, PathBuf> {
             .collect()
     }
     fn literal(&self) -> String {
-        if self.is_empty() {
-            return "{}".to_owned();
-        }
-        let items: Vec<String> = self
-            .iter()
-            .map(|(key, path)| format!("{} = {}", quoted(key), path.literal()))
-            .collect();
-        format!("{{ {} }}", items.join(", "))
+        inline_table(self.iter().map(|(key, path)| (key, path.literal())))
     }
 }
 

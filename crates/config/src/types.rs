@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::money::{Currency, Minor};
 use domain::time::TimeMs;
 
+use crate::kafka::{Kafka, Registry};
 use crate::setting::Choice;
 
 /// Everything that can be configured, typed and checked.
@@ -25,6 +26,10 @@ pub struct Config {
     pub format: Format,
     /// The shop's currency and its accounting unit.
     pub currency: Currency,
+    /// The Kafka cluster; `None`: the embedded log.
+    pub kafka: Option<Kafka>,
+    /// The schema registry.
+    pub registry: Option<Registry>,
     /// What is read.
     pub input: Input,
     /// What is refused.
@@ -35,7 +40,7 @@ pub struct Config {
     pub commit: Commit,
     /// The state store.
     pub state: State,
-    /// How long the embedded log keeps records.
+    /// How long records are kept.
     pub retention: Retention,
     /// Customer lifetime value.
     pub clv: Clv,
@@ -59,6 +64,8 @@ pub enum Format {
 pub struct Input {
     /// Topics that events are read from, without the application's prefix.
     pub topics: Vec<String>,
+    /// Mapping files of foreign topics on Kafka, by the topics' full names.
+    pub mapped: BTreeMap<String, PathBuf>,
     /// Files of Avro schemas beyond the project's own, by id.
     pub schemas: BTreeMap<u32, PathBuf>,
 }
