@@ -336,7 +336,7 @@ impl Files {
                                     Err(rejection) => rejections.push(rejection),
                                 }
                             }
-                            pending.extend(as_one(rejections).map(|rejection| {
+                            pending.extend(Rejection::of_row(rejections).map(|rejection| {
                                 Ok(Item::Rejected {
                                     file: reader.name().to_owned(),
                                     row: row.row,
@@ -355,17 +355,6 @@ impl Files {
             Box::new(rows)
         }
     }
-}
-
-/// A row is one dead letter, however many of its events are rejected: whoever repairs it repairs its
-/// bytes, which are there once.
-fn as_one(rejections: Vec<Rejection>) -> Option<Rejection> {
-    let count = rejections.len();
-    let mut first = rejections.into_iter().next()?;
-    if count > 1 {
-        first.message += &format!(" (the first of {count} faults in this row)");
-    }
-    Some(first)
 }
 
 fn size_of(path: &Path) -> u64 {

@@ -25,6 +25,19 @@ impl Rejection {
             message: message.into(),
         }
     }
+
+    /// The one rejection of a row of which `rejections` came: a row is one dead letter, however many
+    /// of its events are rejected, because whoever repairs it repairs its bytes, which are there
+    /// once. `None` if there are none.
+    #[must_use]
+    pub fn of_row(rejections: Vec<Rejection>) -> Option<Rejection> {
+        let count = rejections.len();
+        let mut first = rejections.into_iter().next()?;
+        if count > 1 {
+            first.message += &format!(" (the first of {count} faults in this row)");
+        }
+        Some(first)
+    }
 }
 
 macro_rules! classes {

@@ -1,6 +1,7 @@
 //! Reading a TOML file with its places, so that every problem in it is reported with its line, and
 //! all of them at once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
@@ -37,12 +38,23 @@ impl fmt::Display for MappingProblem {
 
 impl std::error::Error for MappingProblem {}
 
-/// A field or column of the row that the mapping names, and where it names it.
+/// Something that the mapping names, and where it names it.
 #[derive(Clone, Debug)]
-pub(super) struct NamedColumn {
+pub(super) struct Mention {
     pub(super) name: String,
     pub(super) line: usize,
     pub(super) column: usize,
+}
+
+/// What the paths of a mapping name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mentions {
+    /// Fields or columns of the row.
+    pub(super) columns: Vec<Mention>,
+    /// Fields of the row by whatever way: also through `$value`, `$before` and `$after`.
+    pub(super) fields: BTreeSet<String>,
+    /// What only a row of a file has.
+    pub(super) of_files: Vec<Mention>,
 }
 
 /// What reading one file has found so far.
@@ -50,7 +62,7 @@ pub(super) struct Problems<'t> {
     file: &'t str,
     text: &'t str,
     found: Vec<MappingProblem>,
-    columns: Vec<NamedColumn>,
+    mentions: Mentions,
 }
 
 impl<'t> Problems<'t> {
@@ -59,18 +71,36 @@ impl<'t> Problems<'t> {
             file,
             text,
             found: Vec::new(),
-            columns: Vec::new(),
+            mentions: Mentions::default(),
         }
     }
 
     /// Notes that the mapping reads the column `name` of the row.
     pub(super) fn name_column(&mut self, name: &str, span: &Range<usize>) {
+        let mention = self.mention(name, span);
+        self.mentions.columns.push(mention);
+        self.name_field(name);
+    }
+
+    /// Notes that the mapping reads the field `name` of the row, which need not be there.
+    pub(super) fn name_field(&mut self, name: &str) {
+        self.mentions.fields.insert(name.to_owned());
+    }
+
+    /// Notes that the mapping reads `name`, which only a row of a file has.
+    pub(super) fn name_of_files(&mut self, name: &str, span: &Range<usize>) {
+        let mention = self.mention(name, span);
+        self.mentions.of_files.push(mention);
+    }
+
+    /// The name `name` at `span`.
+    pub(super) fn mention(&self, name: &str, span: &Range<usize>) -> Mention {
         let (line, column) = place(self.text, span.start);
-        self.columns.push(NamedColumn {
+        Mention {
             name: name.to_owned(),
             line,
             column,
-        });
+        }
     }
 
     /// How many problems there are so far.
@@ -89,10 +119,10 @@ impl<'t> Problems<'t> {
         });
     }
 
-    /// The columns that the file names, or every problem in it, in its order.
-    pub(super) fn finish(mut self) -> Result<Vec<NamedColumn>, Vec<MappingProblem>> {
+    /// What the file names, or every problem in it, in its order.
+    pub(super) fn finish(mut self) -> Result<Mentions, Vec<MappingProblem>> {
         if self.found.is_empty() {
-            return Ok(self.columns);
+            return Ok(self.mentions);
         }
         self.found.sort();
         self.found.dedup();

@@ -12,6 +12,7 @@ mod condition;
 mod document;
 mod expr;
 mod fields;
+mod live;
 mod number;
 mod read;
 mod read_event;
@@ -21,6 +22,9 @@ mod rule;
 mod source;
 mod template;
 mod time;
+mod unread;
+
+use std::cell::Cell;
 
 use domain::event::Event;
 use domain::money::Currency;
@@ -29,12 +33,15 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
 
 pub use self::document::MappingProblem;
+pub use self::live::MappedTopic;
 pub use self::row::{Origin, Row, RowContext};
 pub use self::source::{CsvFormat, Delimiter, Format};
 
+use self::document::Mention;
 use self::read::Contents;
 use self::row::{Envelope, Frame, Scope};
 use self::rule::Reading;
+use self::unread::Unread;
 use crate::input::event_from_json;
 use crate::rejection::{Rejection, RejectionClass};
 use crate::rules::InputRules;
@@ -58,6 +65,9 @@ pub struct MappedEvent<'m> {
     /// The event.
     pub event: Event,
 }
+
+/// Elements of lists that are looked at for one row, over all `for_each` and `each`.
+const MAX_ELEMENTS: usize = 100_000;
 
 /// What became of a row. Empty: no rule is for it.
 pub type Outcomes<'m> = Vec<Result<MappedEvent<'m>, Rejection>>;
@@ -125,20 +135,94 @@ impl Mapping {
         let known = || names.iter().map(String::as_str);
         let unknown: Vec<MappingProblem> = self
             .contents
+            .mentions
             .columns
             .iter()
             .filter(|column| !names.contains(&column.name))
-            .map(|column| MappingProblem {
-                file: self.file.clone(),
-                line: column.line,
-                column: column.column,
-                message: document::unknown("column of the file", &column.name, known()),
+            .map(|column| {
+                let message = document::unknown("column of the file", &column.name, known());
+                self.problem(column, message)
             })
             .collect();
         if unknown.is_empty() {
             return Ok(());
         }
         Err(unknown)
+    }
+
+    /// Checks that the mapping can be applied to a topic: that it is for JSON, names nothing that only
+    /// a row of a file has, and states no currency but that of `rules`.
+    ///
+    /// # Errors
+    /// Each place of the mapping that does not fit.
+    pub fn check_topic(&self, rules: &InputRules) -> Result<(), Vec<MappingProblem>> {
+        let mut problems = Vec::new();
+        if let Format::Csv(_) = self.contents.format {
+            problems.push(MappingProblem {
+                file: self.file.clone(),
+                line: 1,
+                column: 1,
+                message: "`format = \"csv\"` is for files: for a topic write `json`, whether its \
+                          records are JSON or Avro"
+                    .to_owned(),
+            });
+        }
+        for mention in &self.contents.mentions.of_files {
+            let message = format!(
+                "`{}` exists only in files: in a topic a record's place is `$topic`, `$partition` \
+                 and `$offset`",
+                mention.name
+            );
+            problems.push(self.problem(mention, message));
+        }
+        if let (Some(currency), Some(money)) = (self.contents.currency, &self.contents.money)
+            && currency != rules.currency
+        {
+            let describe = |c: Currency| format!("{c} with {} decimals", c.decimals);
+            let message = format!(
+                "the mapping's amounts are in {}, those of the shop in {}: a topic's have to be in \
+                 the shop's",
+                describe(currency),
+                describe(rules.currency)
+            );
+            problems.push(self.problem(money, message));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        problems.sort();
+        Err(problems)
+    }
+
+    fn problem(&self, at: &Mention, message: String) -> MappingProblem {
+        MappingProblem {
+            file: self.file.clone(),
+            line: at.line,
+            column: at.column,
+            message,
+        }
+    }
+
+    /// Hands the fields of `row` that hold something and that no path of the mapping names to
+    /// `visit`, by their paths: for people who look for what they forgot. A list is one field.
+    pub fn unread_fields(&self, row: &Row<'_>, visit: &mut dyn FnMut(&str)) {
+        let unread = Unread(&self.contents.mentions.fields);
+        match row {
+            Row::Columns { names, values } => {
+                for (name, value) in names.iter().zip(*values) {
+                    let is_there = !self.contents.missing.iter().any(|missing| missing == value);
+                    if is_there && !unread.is_named(name) {
+                        visit(name);
+                    }
+                }
+            }
+            Row::Json(value) => {
+                let value = self.contents.unwrapping.resolve_unions(value);
+                if let Ok(Some(inner)) = self.contents.unwrapping.unwrap(&value) {
+                    unread.below("", inner.row, visit);
+                }
+            }
+        }
     }
 
     /// The events of a row. Each is validated under `rules`; whether one fails does not depend on the
@@ -177,6 +261,7 @@ impl Mapping {
             context,
             envelope,
             missing: &contents.missing,
+            elements_left: Cell::new(MAX_ELEMENTS),
         };
         let scope = Scope {
             frame: &frame,

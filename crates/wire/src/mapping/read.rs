@@ -3,7 +3,7 @@
 use domain::money::Currency;
 use toml::de::DeTable;
 
-use super::document::{Item, MappingProblem, NamedColumn, Problems, Table};
+use super::document::{Item, MappingProblem, Mention, Mentions, Problems, Table};
 use super::expr::Literal;
 use super::number::Notation;
 use super::read_event::read_rules;
@@ -21,8 +21,10 @@ pub(super) struct Contents {
     pub(super) notation: Notation,
     pub(super) time: TimeReader,
     pub(super) currency: Option<Currency>,
+    /// Where the currency is stated.
+    pub(super) money: Option<Mention>,
     pub(super) rules: Vec<Rule>,
-    pub(super) columns: Vec<NamedColumn>,
+    pub(super) mentions: Mentions,
 }
 
 /// Reads the mapping file `file` with the content `text`.
@@ -63,10 +65,10 @@ pub(super) fn read(file: &str, text: &str) -> Result<Contents, Vec<MappingProble
     );
     let time = read_time(&mut root, &mut problems);
     let notation = read_notation(&mut root, &mut problems);
-    let currency = read_money(&mut root, &mut problems);
+    let (currency, money) = read_money(&mut root, &mut problems).unzip();
     let rules = read_rules(&mut root, &unwrapping, &time, &mut problems);
     root.finish("a mapping", &mut problems);
-    let columns = problems.finish()?;
+    let mentions = problems.finish()?;
     Ok(Contents {
         format,
         unwrapping,
@@ -74,8 +76,9 @@ pub(super) fn read(file: &str, text: &str) -> Result<Contents, Vec<MappingProble
         notation,
         time,
         currency,
+        money,
         rules,
-        columns,
+        mentions,
     })
 }
 
@@ -210,7 +213,10 @@ fn read_notation(root: &mut Table<'_, '_>, problems: &mut Problems<'_>) -> Notat
     notation
 }
 
-fn read_money(root: &mut Table<'_, '_>, problems: &mut Problems<'_>) -> Option<Currency> {
+fn read_money(
+    root: &mut Table<'_, '_>,
+    problems: &mut Problems<'_>,
+) -> Option<(Currency, Mention)> {
     let mut table = Table::of(root.get("money")?, "`[money]`", problems)?;
     let code = table.text("currency", problems);
     if table.get("currency").is_none() {
@@ -234,5 +240,5 @@ fn read_money(root: &mut Table<'_, '_>, problems: &mut Problems<'_>) -> Option<C
     if currency.is_none() {
         problems.add(&span, format!("`{code}` is no currency of ISO 4217"));
     }
-    currency
+    Some((currency?, problems.mention(code, &span)))
 }

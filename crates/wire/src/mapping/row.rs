@@ -1,6 +1,7 @@
 //! A row of foreign data, and how a path finds a value in it.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use domain::time::TimeMs;
 use serde_json::Value;
@@ -87,6 +88,8 @@ pub(super) struct Frame<'a> {
     pub(super) envelope: Envelope<'a>,
     /// Texts that count as absent.
     pub(super) missing: &'a [String],
+    /// Elements of lists that may still be looked at: what a row costs has a bound.
+    pub(super) elements_left: Cell<usize>,
 }
 
 /// The row, or an element of a list in it, and what is around it.

@@ -128,7 +128,20 @@ impl Rule {
 fn elements<'a>(scope: &Scope<'a>, path: &Path) -> Result<&'a [Value], Rejection> {
     match scope.find(path) {
         None => Ok(&[]),
-        Some(Found::Tree(Value::Array(items))) => Ok(items),
+        Some(Found::Tree(Value::Array(items))) => {
+            let left = &scope.frame.elements_left;
+            match left.get().checked_sub(items.len()) {
+                Some(fewer) => left.set(fewer),
+                None => {
+                    return reject(
+                        Class::TooManyLines,
+                        "the row's lists have more elements than are looked at for one row: send \
+                         them in several",
+                    );
+                }
+            }
+            Ok(items)
+        }
         Some(_) => reject(
             Class::WrongType,
             format!("what stands at `{}` is no list", path.written),

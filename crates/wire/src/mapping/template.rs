@@ -132,8 +132,12 @@ impl Path {
             problems.add(span, "`{$item}` exists only inside `for_each` and `each`");
             return None;
         }
-        if root == Root::Row && up == around.depth {
-            problems.name_column(rest, span);
+        match root {
+            Root::Row if up == around.depth => problems.name_column(rest, span),
+            Root::Value if up == around.depth => problems.name_field(rest),
+            Root::Before | Root::After => problems.name_field(rest),
+            Root::RowNumber | Root::File => problems.name_of_files(written, span),
+            _ => {}
         }
         let steps: Vec<String> = match rest {
             "" => Vec::new(),
