@@ -16,11 +16,15 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
-deps: ## check for what a build needs, install what is missing
+deps: ## check for what builds and tests need, install what is missing
 	@scripts/deps
 
+.PHONY: deps-build
+deps-build:
+	@scripts/deps build
+
 .PHONY: build
-build: deps ## build the program (target/release/clvstream)
+build: deps-build ## build the program (target/release/clvstream)
 	@scripts/with-progress cargo build --release --workspace
 
 .PHONY: demo
@@ -39,12 +43,20 @@ test-long: deps ## the long tests only
 bench: build ## measure throughput and CPU on synthetic and real data; EVENTS=n
 	@scripts/bench $(EVENTS)
 
+.PHONY: kafka-up
+kafka-up: deps ## start a real Kafka for development, fetched from Maven Central; says its address
+	@scripts/kafka up
+
+.PHONY: kafka-down
+kafka-down: ## stop it; its data stays in .kafka/dev
+	@scripts/kafka down
+
 .PHONY: fmt
-fmt: deps ## format the code
+fmt: deps-build ## format the code
 	@cargo fmt --all
 
 .PHONY: lint
-lint: deps ## clippy, warnings as errors
+lint: deps-build ## clippy, warnings as errors
 	@scripts/with-progress cargo clippy --workspace --all-targets --release -- -D warnings
 
 .PHONY: clean
