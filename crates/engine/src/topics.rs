@@ -21,6 +21,8 @@ pub struct Topics {
     pub changelog: TopicName,
     /// What each commit consumed.
     pub commits: TopicName,
+    /// On Kafka: what was chosen at the first start, and how far loads have come.
+    pub marks: TopicName,
 }
 
 impl Topics {
@@ -36,6 +38,7 @@ impl Topics {
             routed: name("internal.routed"),
             changelog: name("internal.changelog"),
             commits: name("internal.commits"),
+            marks: name("internal.marks"),
         }
     }
 

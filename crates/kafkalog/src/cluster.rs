@@ -1,0 +1,199 @@
+//! The cluster as the whole application sees it: topics, ends, committed positions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::time::TimeMs;
+use engine::port::TopicPartition;
+use engine::topics::Topics;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::context::Plain;
+use crate::error::KafkaLogError;
+use crate::settings::{Isolation, Settings};
+
+/// How long a request may take.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// A cluster, and one application on it.
+pub struct Cluster {
+    settings: Settings,
+    topics: Topics,
+    /// Sees committed records, and committed positions once they are stable.
+    committed: BaseConsumer<Plain>,
+    /// Sees the true ends of partitions.
+    uncommitted: BaseConsumer<Plain>,
+}
+
+impl Cluster {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The properties are refused, or the cluster does not answer.
+    pub fn connect(settings: Settings) -> Result<Arc<Cluster>, KafkaLogError> {
+        let make = |isolation| {
+            BaseConsumer::from_config_and_context(&settings.reader(isolation), Plain)
+                .map_err(KafkaLogError::Client)
+        };
+        let cluster = Cluster {
+            topics: Topics::of(&settings.application),
+            committed: make(Isolation::Committed)?,
+            uncommitted: make(Isolation::Uncommitted)?,
+            settings,
+        };
+        cluster.partitions_of(None)?;
+        Ok(Arc::new(cluster))
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The application's topics.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// Number of partitions by topic: of `topic`, or of every topic there is.
+    fn partitions_of(&self, topic: Option<&str>) -> Result<BTreeMap<String, u32>, KafkaLogError> {
+        let metadata = self.uncommitted.fetch_metadata(topic, REQUEST);
+        let metadata = metadata.map_err(|e| self.unreachable("asking for its topics", e))?;
+        let topics = metadata.topics().iter();
+        let existing = topics.filter(|t| t.error().is_none());
+        Ok(existing
+            .map(|t| (t.name().to_owned(), t.partitions().len() as u32))
+            .collect())
+    }
+
+    /// Number of partitions of every topic there is.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn partition_counts(&self) -> Result<BTreeMap<String, u32>, KafkaLogError> {
+        self.partitions_of(None)
+    }
+
+    /// First offset of a partition, and the one after its last record, committed or not.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn bounds(&self, at: &TopicPartition) -> Result<(u64, u64), KafkaLogError> {
+        let bounds = self
+            .uncommitted
+            .fetch_watermarks(&at.topic, at.partition.cast_signed(), REQUEST);
+        let (low, high) =
+            bounds.map_err(|e| self.unreachable("asking where a partition ends", e))?;
+        let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
+        Ok((offset(low), offset(high)))
+    }
+
+    /// The group's committed position of each of `partitions`, `None` where there is none.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or a transaction holds the positions open for too long.
+    pub fn positions(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Option<u64>>, KafkaLogError> {
+        committed_positions(&self.committed, partitions)
+            .map_err(|e| self.unreachable("asking for committed positions", e))
+    }
+
+    /// The first offset of `at` whose record was written at `time` or later; `None` if all are older.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn offset_at(
+        &self,
+        at: &TopicPartition,
+        time: TimeMs,
+    ) -> Result<Option<u64>, KafkaLogError> {
+        let mut list = TopicPartitionList::new();
+        let partition = at.partition.cast_signed();
+        list.add_partition_offset(&at.topic, partition, Offset::Offset(time.0))
+            .map_err(KafkaLogError::Client)?;
+        let found = self.uncommitted.offsets_for_times(list, REQUEST);
+        let found = found.map_err(|e| self.unreachable("asking for an offset by time", e))?;
+        Ok(found.elements().first().and_then(|e| stored(e.offset())))
+    }
+
+    /// Records in `inputs` that the group has not consumed, by partition; empty when it has
+    /// consumed all. Positions are asked for before ends: a commit in between that consumes or
+    /// forwards anything makes the two differ.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn lag(
+        &self,
+        inputs: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, u64>, KafkaLogError> {
+        let mut lag = BTreeMap::new();
+        for (at, position) in self.positions(inputs)? {
+            let (start, end) = self.bounds(&at)?;
+            let behind = end.saturating_sub(position.unwrap_or(start));
+            if behind > 0 {
+                lag.insert(at, behind);
+            }
+        }
+        Ok(lag)
+    }
+
+    pub(crate) fn unreachable(&self, doing: &'static str, source: KafkaError) -> KafkaLogError {
+        let servers = self.settings.client.iter();
+        let mut servers = servers.filter(|(name, _)| name == "bootstrap.servers");
+        KafkaLogError::Unreachable {
+            doing,
+            bootstrap: servers.next().map(|(_, v)| v.clone()).unwrap_or_default(),
+            source,
+        }
+    }
+}
+
+/// The group's stable committed positions.
+pub(crate) fn committed_positions<C: rdkafka::consumer::ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    partitions: &[TopicPartition],
+) -> Result<BTreeMap<TopicPartition, Option<u64>>, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for at in partitions {
+        list.add_partition(&at.topic, at.partition.cast_signed());
+    }
+    let answered = consumer.committed_offsets(list, REQUEST)?;
+    let mut positions = BTreeMap::new();
+    for at in partitions {
+        let partition = at.partition.cast_signed();
+        let element = answered.find_partition(&at.topic, partition);
+        if let Some(element) = &element {
+            element.error()?;
+        }
+        positions.insert(at.clone(), element.and_then(|e| stored(e.offset())));
+    }
+    Ok(positions)
+}
+
+/// A list of partitions with their offsets.
+pub(crate) fn list_of(
+    positions: &[(TopicPartition, u64)],
+) -> Result<TopicPartitionList, KafkaLogError> {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for (at, offset) in positions {
+        let offset = Offset::Offset(i64::try_from(*offset).unwrap_or(i64::MAX));
+        list.add_partition_offset(&at.topic, at.partition.cast_signed(), offset)
+            .map_err(KafkaLogError::Client)?;
+    }
+    Ok(list)
+}
+
+fn stored(offset: Offset) -> Option<u64> {
+    match offset {
+        Offset::Offset(offset) => u64::try_from(offset).ok(),
+        _ => None,
+    }
+}

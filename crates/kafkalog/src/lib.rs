@@ -1,0 +1,29 @@
+//! The log port on Apache Kafka.
+//!
+//! A worker ([`KafkaWorker`]) is one member of the consumer group with one transactional producer;
+//! the application as a whole is seen through [`Cluster`]. docs/commit-protocol.md tells the protocol.
+
+mod cluster;
+mod context;
+mod error;
+mod group;
+mod marks;
+#[allow(
+    unsafe_code,
+    reason = "calls librdkafka directly; each block states why it holds"
+)]
+mod native;
+mod reader;
+mod settings;
+pub mod topics;
+mod transactions;
+mod worker;
+
+pub use cluster::Cluster;
+pub use error::KafkaLogError;
+pub use group::Change;
+pub use marks::Appender;
+pub use reader::{Reader, Seen, Span};
+pub use settings::Settings;
+pub use transactions::{Phases, Stopping};
+pub use worker::{ClaimError, Claimed, Fencing, KafkaWorker, OWNER_KEY};

@@ -1,0 +1,118 @@
+//! Marks: small facts about the application, in a compacted topic of one partition, written in the
+//! same transaction as what they are about. The newest value of a name counts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::port::{OutRecord, TopicPartition};
+
+use crate::cluster::Cluster;
+use crate::error::KafkaLogError;
+use crate::transactions::{Failure, Stopping, Transactions};
+
+impl Cluster {
+    /// The partition that holds the marks.
+    pub(crate) fn marks_partition(&self) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.topics().marks),
+            partition: 0,
+        }
+    }
+
+    /// Every mark. What was committed before this call is in the answer.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, KafkaLogError> {
+        let spans = self.spans_of(&[self.marks_partition()])?;
+        let mut marks = BTreeMap::new();
+        self.reader(spans)?.read_all(&|| true, |seen| {
+            let name = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
+            match seen.value {
+                Some(value) => marks.insert(name, value.to_vec()),
+                None => marks.remove(&name),
+            };
+            Ok::<(), KafkaLogError>(())
+        })?;
+        Ok(marks)
+    }
+
+    /// A record that sets a mark.
+    pub(crate) fn mark_record(&self, name: &str, value: Vec<u8>) -> OutRecord {
+        OutRecord {
+            target: self.marks_partition(),
+            key: Some(name.as_bytes().to_vec()),
+            value: Some(value),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Appends from outside the pipeline. `name` is the writer's own: a second one with the same name
+    /// ends the first one's work.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn appender(
+        self: &Arc<Self>,
+        name: &str,
+        stopping: Stopping,
+    ) -> Result<Appender, KafkaLogError> {
+        let id = format!("{}-{name}", self.settings().application);
+        Ok(Appender {
+            transactions: Transactions::new(self.settings(), &id, stopping)?,
+            cluster: Arc::clone(self),
+        })
+    }
+}
+
+/// Appends records and marks, all or none.
+pub struct Appender {
+    transactions: Transactions,
+    cluster: Arc<Cluster>,
+}
+
+impl Appender {
+    /// Writes `records` and sets `marks` in one transaction.
+    ///
+    /// # Errors
+    /// Nothing was written; or, where the message says so, nobody knows.
+    pub fn append(
+        &mut self,
+        records: &[OutRecord],
+        marks: &[(&str, Vec<u8>)],
+    ) -> Result<(), KafkaLogError> {
+        let appended = self.try_append(records, marks);
+        appended.map_err(|failure| match failure {
+            Failure::Halt(error) => error,
+            Failure::Abort(what) => {
+                // A failed abort leaves it to the broker's timeout.
+                let _ = self.transactions.abort();
+                KafkaLogError::failed("appending was aborted", what)
+            }
+            Failure::Fenced(what) => KafkaLogError::failed(
+                "appending was ended by another process that does the same",
+                what,
+            ),
+            Failure::Unknown(what) => {
+                KafkaLogError::failed("appending, with an unknown outcome", what)
+            }
+        })
+    }
+
+    fn try_append(
+        &mut self,
+        records: &[OutRecord],
+        marks: &[(&str, Vec<u8>)],
+    ) -> Result<(), Failure> {
+        self.transactions.begin()?;
+        for record in records {
+            self.transactions.send(record, 0)?;
+        }
+        for (name, value) in marks {
+            let record = self.cluster.mark_record(name, value.clone());
+            self.transactions.send(&record, 0)?;
+        }
+        self.transactions.commit()?;
+        Ok(())
+    }
+}

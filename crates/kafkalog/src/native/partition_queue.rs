@@ -1,0 +1,186 @@
+//! The queue of one assigned partition, read in batches by one thread.
+//!
+//! Invariants: the partition's messages go to this queue and to no other for as long as it lives;
+//! the consumer outlives the queue; a message's bytes are read only while librdkafka owns them.
+
+use std::ffi::{CString, c_void};
+use std::ptr;
+use std::sync::Arc;
+use std::thread::Thread;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+
+/// Messages of one call into librdkafka.
+const BATCH: usize = 1024;
+
+/// What came out of the queue.
+pub(crate) enum Taken<'a> {
+    /// A record.
+    Message {
+        /// Its offset.
+        offset: u64,
+        /// Its timestamp in milliseconds; −1 if it has none.
+        timestamp: i64,
+        /// Key.
+        key: Option<&'a [u8]>,
+        /// Value.
+        value: Option<&'a [u8]>,
+    },
+    /// The partition's end, at this offset; only where the consumer asks to be told.
+    End(u64),
+    /// The partition cannot be read.
+    Error(RDKafkaRespErr),
+}
+
+/// The queue of one partition.
+pub(crate) struct PartitionQueue<C: ConsumerContext> {
+    // Dropped last: everything below points into it.
+    consumer: Arc<BaseConsumer<C>>,
+    queue: *mut sys::rd_kafka_queue_t,
+    topic: CString,
+    partition: i32,
+    /// Woken when the queue becomes non-empty; librdkafka holds a pointer to it.
+    _waker: Option<Box<Thread>>,
+    batch: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+impl<C: ConsumerContext> PartitionQueue<C> {
+    /// Splits the partition's queue off the consumer's. To be called before the partition is
+    /// assigned, so that none of its messages goes elsewhere. `waker` is unparked when there is
+    /// something to take.
+    pub(crate) fn new(
+        consumer: &Arc<BaseConsumer<C>>,
+        topic: &str,
+        partition: u32,
+        waker: Option<Thread>,
+    ) -> Option<PartitionQueue<C>> {
+        let topic = CString::new(topic).ok()?;
+        let partition = i32::try_from(partition).ok()?;
+        let client = consumer.client().native_ptr();
+        // SAFETY: `client` is valid for as long as `consumer` lives, which this value keeps alive;
+        // `topic` is a C string that librdkafka copies.
+        let queue = unsafe { sys::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) };
+        if queue.is_null() {
+            return None;
+        }
+        // SAFETY: `queue` was just obtained and is ours to forward; a null destination means that it
+        // is served by us, and librdkafka marks it so that a later assignment leaves it alone.
+        unsafe { sys::rd_kafka_queue_forward(queue, ptr::null_mut()) };
+        let waker = waker.map(Box::new);
+        if let Some(waker) = &waker {
+            let opaque = ptr::from_ref::<Thread>(waker).cast_mut().cast::<c_void>();
+            // SAFETY: `opaque` points to a boxed `Thread` that lives until `drop` has disabled the
+            // callback; librdkafka calls it and disables it under the queue's lock, so that no call
+            // is under way after that. `Thread` may be used from any thread.
+            unsafe { sys::rd_kafka_queue_cb_event_enable(queue, Some(wake), opaque) };
+        }
+        Some(PartitionQueue {
+            consumer: Arc::clone(consumer),
+            queue,
+            topic,
+            partition,
+            _waker: waker,
+            batch: Vec::with_capacity(BATCH),
+        })
+    }
+
+    /// Hands up to `max` messages to `each`, without waiting, and says how many there were.
+    pub(crate) fn take(&mut self, max: usize, mut each: impl FnMut(Taken<'_>)) -> usize {
+        let size = max.min(BATCH);
+        // SAFETY: the array has room for `BATCH` pointers and `size` is at most that; librdkafka
+        // writes as many as it returns, which is what the length is set to (−1 writes none).
+        let count = unsafe {
+            let count = sys::rd_kafka_consume_batch_queue(
+                self.queue,
+                0,
+                self.batch.as_mut_ptr(),
+                size,
+            );
+            let count = usize::try_from(count).unwrap_or(0);
+            self.batch.set_len(count);
+            count
+        };
+        for message in self.batch.drain(..) {
+            // SAFETY: librdkafka has given us each of these messages; none is null, none is used
+            // after it was destroyed here, and the slices do not outlive the call of `each`.
+            unsafe {
+                each(taken(&*message));
+                sys::rd_kafka_message_destroy(message);
+            }
+        }
+        count
+    }
+
+    /// The partition's end as of the last answer of the broker, if there was one.
+    pub(crate) fn end(&self) -> Option<u64> {
+        let client = self.consumer.client().native_ptr();
+        let (mut low, mut high) = (0_i64, 0_i64);
+        // SAFETY: the client lives as long as `self`, the topic is a C string, and both results are
+        // written to locals; the call reads values that librdkafka has and does not block.
+        let answered = unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                client,
+                self.topic.as_ptr(),
+                self.partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        let known = answered == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        known.then(|| u64::try_from(high).ok()).flatten()
+    }
+}
+
+impl<C: ConsumerContext> Drop for PartitionQueue<C> {
+    fn drop(&mut self) {
+        // SAFETY: obtained in `new` and destroyed once; the callback is disabled before the waker
+        // that it points to is freed.
+        unsafe {
+            sys::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
+            sys::rd_kafka_queue_destroy(self.queue);
+        }
+    }
+}
+
+/// Called by librdkafka's threads when a queue becomes non-empty.
+unsafe extern "C" fn wake(_client: *mut sys::rd_kafka_t, opaque: *mut c_void) {
+    // SAFETY: `opaque` is the boxed `Thread` that was given together with this function.
+    let thread = unsafe { &*opaque.cast::<Thread>() };
+    thread.unpark();
+}
+
+/// # Safety
+/// `message` is valid, and its bytes are for as long as the answer is used.
+unsafe fn taken(message: &sys::rd_kafka_message_t) -> Taken<'_> {
+    let offset = u64::try_from(message.offset).unwrap_or(0);
+    if message.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF {
+        return Taken::End(offset);
+    }
+    if message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+        return Taken::Error(message.err);
+    }
+    let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+    // SAFETY: the message is valid.
+    let timestamp = unsafe { sys::rd_kafka_message_timestamp(message, &raw mut kind) };
+    // SAFETY: librdkafka's key and payload are null or have the length beside them.
+    unsafe {
+        Taken::Message {
+            offset,
+            timestamp,
+            key: bytes(message.key, message.key_len),
+            value: bytes(message.payload, message.len),
+        }
+    }
+}
+
+/// # Safety
+/// `start` is null, or the beginning of `len` bytes that live as long as the answer.
+unsafe fn bytes<'a>(start: *const c_void, len: usize) -> Option<&'a [u8]> {
+    if start.is_null() {
+        return None;
+    }
+    // SAFETY: as the caller promises.
+    Some(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) })
+}

@@ -1,0 +1,128 @@
+//! How to reach the cluster, and the librdkafka properties that the guarantee rests on.
+//!
+//! Invariant: what is set here cannot be set from outside; configured properties come first and
+//! are overridden.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+/// How to reach a cluster, and who this process is there.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Prefix of topics and transactional ids, and the group's name.
+    pub application: String,
+    /// Name of this process, stable over its restarts and its own.
+    pub instance: String,
+    /// librdkafka properties of every client.
+    pub client: Vec<(String, String)>,
+    /// Further properties of consumers.
+    pub consumer: Vec<(String, String)>,
+    /// Further properties of producers.
+    pub producer: Vec<(String, String)>,
+    /// A member that is silent for this long has left the group.
+    pub session_timeout: Duration,
+    /// A worker that does not look after its group for this long has left it.
+    pub max_poll_interval: Duration,
+    /// An open transaction of this age is aborted by the broker.
+    pub transaction_timeout: Duration,
+    /// How long a task waits for an input whose next record is not there yet.
+    pub max_task_idle: Duration,
+    /// Whether members keep their tasks over a restart within the session timeout.
+    pub static_membership: bool,
+}
+
+/// Which records a consumer sees.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Isolation {
+    /// Committed ones.
+    Committed,
+    /// All: ends of partitions include what is not committed yet.
+    Uncommitted,
+}
+
+impl Settings {
+    /// The id of the transactions of worker `number`.
+    #[must_use]
+    pub fn transactional_id(&self, number: u32) -> String {
+        format!("{}-{}-{number}", self.application, self.instance)
+    }
+
+    fn base(&self, more: &[(String, String)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in self.client.iter().chain(more) {
+            config.set(name, value);
+        }
+        config.set("client.id", format!("{}-{}", self.application, self.instance));
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// Properties for admin requests.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.base(&[])
+    }
+
+    fn reading(&self, isolation: Isolation) -> ClientConfig {
+        let mut config = self.base(&self.consumer);
+        config
+            .set("group.id", &self.application)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // No position of librdkafka's own is used, which this setting moves too far
+            // (librdkafka 4844).
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set(
+                "isolation.level",
+                match isolation {
+                    Isolation::Committed => "read_committed",
+                    Isolation::Uncommitted => "read_uncommitted",
+                },
+            );
+        config
+    }
+
+    /// A consumer that reads given partitions and never joins the group.
+    pub(crate) fn reader(&self, isolation: Isolation) -> ClientConfig {
+        let mut config = self.reading(isolation);
+        config.set("fetch.wait.max.ms", "10");
+        config
+    }
+
+    /// A member of the group.
+    pub(crate) fn member(&self, number: u32) -> ClientConfig {
+        let mut config = self.reading(Isolation::Committed);
+        config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", millis(self.session_timeout))
+            .set(
+                "heartbeat.interval.ms",
+                millis((self.session_timeout / 4).min(Duration::from_secs(3))),
+            )
+            .set("max.poll.interval.ms", millis(self.max_poll_interval));
+        if self.static_membership {
+            config.set("group.instance.id", self.transactional_id(number));
+        }
+        config
+    }
+
+    /// A transactional producer.
+    pub(crate) fn transactional(&self, id: &str) -> ClientConfig {
+        let mut config = self.base(&self.producer);
+        config
+            .set("transactional.id", id)
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("delivery.report.only.error", "false")
+            .set("transaction.timeout.ms", millis(self.transaction_timeout))
+            // Records live as long as their transaction can.
+            .set("message.timeout.ms", millis(self.transaction_timeout));
+        config
+    }
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}

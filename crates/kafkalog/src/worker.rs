@@ -1,0 +1,669 @@
+//! One worker on Kafka: a member of the group, a transactional producer, and the inputs of the
+//! tasks that it has.
+//!
+//! Invariants:
+//! - One transaction holds a commit's outputs, changelog, routed records, commit records and
+//!   positions. After any failure of it, reading stands at the committed positions again.
+//! - The group is looked after between commits only ([`KafkaWorker::poll`]), so that a task that
+//!   goes has nothing uncommitted.
+//! - A task is read only after it was taken over ([`KafkaWorker::claim`]): its owner record is
+//!   committed, under the present membership, together with the positions that reading starts from.
+//!
+//! The steps of the protocol, and what happens if the process dies between any two of them, are in
+//! docs/commit-protocol.md.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use domain::time::TimeMs;
+use engine::port::{
+    CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicPartition,
+    WorkerLog,
+};
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use wire::meta::MetaWriter;
+
+use crate::cluster::{Cluster, committed_positions, list_of};
+use crate::error::{KafkaLogError, words};
+use crate::group::{Change, Group};
+use crate::native::{PartitionQueue, Taken};
+use crate::transactions::{Failure, Phases, Stopping, Transactions};
+
+/// Key, in the table of bookkeeping, of the record that says who owns a task.
+pub const OWNER_KEY: &[u8] = b"owner";
+
+/// How long repositioning after an abort may take.
+const SEEK: Duration = Duration::from_secs(10);
+/// How long an idle worker leaves positions behind the markers of transactions.
+const SETTLE_AFTER: Duration = Duration::from_millis(200);
+/// How often positions are committed though nothing was consumed: brokers forget those of topics
+/// that a group does not subscribe to.
+const RECOMMIT_AFTER: Duration = Duration::from_secs(1_800);
+
+/// Why a producer was fenced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fencing {
+    /// The broker ended a transaction that was open for too long.
+    Timeout,
+    /// This process stood still, and another one has taken its place.
+    Zombie,
+    /// Another process has the same transactional id.
+    DuplicateId,
+}
+
+impl Fencing {
+    /// Every kind.
+    pub const ALL: [Fencing; 3] = [Fencing::Timeout, Fencing::Zombie, Fencing::DuplicateId];
+
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fencing::Timeout => "timeout",
+            Fencing::Zombie => "zombie",
+            Fencing::DuplicateId => "duplicate_id",
+        }
+    }
+}
+
+/// A task that was taken over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Claimed {
+    /// The task.
+    pub task: u32,
+    /// Its changelog is to be read to here: the owner record is the last before it.
+    pub changelog_end: u64,
+}
+
+/// Why tasks could not be taken over.
+#[derive(Debug)]
+pub enum ClaimError {
+    /// Not now: the group is changing.
+    NotNow(String),
+    /// Not as it is.
+    Failed(KafkaLogError),
+}
+
+struct Input {
+    task: u32,
+    queue: PartitionQueue<Group>,
+    /// Where reading stands: after all that was handed out.
+    next: u64,
+    /// The partition's end, if it was reached and nothing has come since: behind `next` where only
+    /// markers of transactions stand between.
+    end: Option<u64>,
+    /// The committed position.
+    committed: u64,
+    /// Since when there may be more that has not come.
+    waiting_since: Option<Instant>,
+    failed: Option<RDKafkaErrorCode>,
+}
+
+/// A worker's side of the cluster.
+pub struct KafkaWorker {
+    cluster: Arc<Cluster>,
+    number: u32,
+    /// Told apart from every other process that ever had this transactional id.
+    nonce: String,
+    transactions: Transactions,
+    inputs: BTreeMap<TopicPartition, Input>,
+    consumer: Arc<BaseConsumer<Group>>,
+    last_poll: Instant,
+    /// When positions were last committed.
+    last_commit: Instant,
+    fenced: Option<Fencing>,
+}
+
+impl KafkaWorker {
+    /// Joins the group as worker `number` of this instance. `nonce` tells this start of it from
+    /// every other. To be called by the thread that will do the work.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or a client refuses its properties.
+    pub fn join(
+        cluster: &Arc<Cluster>,
+        number: u32,
+        nonce: &str,
+        stopping: Stopping,
+    ) -> Result<KafkaWorker, KafkaLogError> {
+        let settings = cluster.settings();
+        let id = settings.transactional_id(number);
+        let mut transactions = Transactions::new(settings, &id, stopping)?;
+        register(cluster, &mut transactions, &id, nonce)?;
+        let routed = Arc::clone(&cluster.topics().routed);
+        let mut consumer = BaseConsumer::from_config_and_context(
+            &settings.member(number),
+            Group::new(Arc::clone(&routed)),
+        )
+        .map_err(KafkaLogError::Client)?;
+        let waker = thread::current();
+        consumer.set_nonempty_callback(move || waker.unpark());
+        consumer
+            .subscribe(&[&routed])
+            .map_err(|e| KafkaLogError::failed("joining the group", e))?;
+        let now = Instant::now();
+        Ok(KafkaWorker {
+            cluster: Arc::clone(cluster),
+            number,
+            nonce: nonce.to_owned(),
+            transactions,
+            inputs: BTreeMap::new(),
+            consumer: Arc::new(consumer),
+            last_poll: now,
+            last_commit: now,
+            fenced: None,
+        })
+    }
+
+    /// Looks after the group: to be called often, and only when nothing is uncommitted.
+    ///
+    /// # Errors
+    /// This member cannot go on and has to join anew.
+    pub fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
+        // Events are served one at a time; a rebalance is one or two of them.
+        for _ in 0..4 {
+            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+                let code = error.rdkafka_error_code();
+                if matches!(
+                    code,
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                            | RDKafkaErrorCode::TopicAuthorizationFailed
+                            | RDKafkaErrorCode::GroupAuthorizationFailed
+                            | RDKafkaErrorCode::FencedInstanceId
+                            | RDKafkaErrorCode::Fatal
+                    )
+                ) {
+                    return Err(KafkaLogError::failed("the group", error));
+                }
+                tracing::info!(target: "kafka", worker = self.number, %error, "while polling");
+            }
+        }
+        self.last_poll = Instant::now();
+        let changes = self.consumer.context().changes();
+        let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
+        for change in &changes {
+            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                self.inputs.retain(|_, input| !tasks.contains(&input.task));
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Waits until there may be something to do, at most `timeout`.
+    pub fn wait(&self, timeout: Duration) {
+        thread::park_timeout(timeout);
+    }
+
+    /// Takes tasks over: writes their owner records, and commits the positions that reading starts
+    /// from, in one transaction under the present membership. Then their inputs are assigned.
+    /// Nothing may be uncommitted.
+    ///
+    /// # Errors
+    /// See [`ClaimError`]; of a claim that failed nothing remains.
+    pub fn claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<Claimed>, ClaimError> {
+        let starts = self.starts(tasks)?;
+        let positions: Vec<_> = starts.iter().map(|(_, at, next)| (at.clone(), *next)).collect();
+        let offsets = match self.write_claim(tasks, &positions) {
+            Ok(offsets) => offsets,
+            Err(failure) => return Err(self.claim_failed(failure)),
+        };
+        self.last_commit = Instant::now();
+        // The queues first, so that no record goes elsewhere.
+        let assigned = self.assign(starts, &positions);
+        assigned.map_err(ClaimError::Failed)?;
+        let claimed = tasks.iter().map(|(task, _)| Claimed {
+            task: *task,
+            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
+        });
+        Ok(claimed.collect())
+    }
+
+    /// Where reading of each input starts: at the group's stable position, or at the beginning.
+    fn starts(
+        &self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<(u32, TopicPartition, u64)>, ClaimError> {
+        let inputs = tasks.iter().flat_map(|(_, inputs)| inputs).cloned();
+        let inputs: Vec<TopicPartition> = inputs.collect();
+        let positions = committed_positions(&self.consumer, &inputs)
+            .map_err(|e| ClaimError::NotNow(format!("positions are not to be had: {e}")))?;
+        let mut starts = Vec::with_capacity(inputs.len());
+        for (task, inputs) in tasks {
+            for at in inputs {
+                let bounds = self.cluster.bounds(at);
+                let (start, end) = bounds.map_err(|e| ClaimError::NotNow(e.to_string()))?;
+                let position = positions.get(at).copied().flatten().unwrap_or(start);
+                let failed = if position < start {
+                    Some(KafkaLogError::Overtaken {
+                        task: *task,
+                        at: words(at),
+                        position,
+                        start,
+                    })
+                } else if position > end {
+                    Some(KafkaLogError::Truncated {
+                        task: *task,
+                        at: words(at),
+                        position,
+                        end,
+                    })
+                } else {
+                    None
+                };
+                if let Some(error) = failed {
+                    return Err(ClaimError::Failed(error));
+                }
+                starts.push((*task, at.clone(), position));
+            }
+        }
+        Ok(starts)
+    }
+
+    fn write_claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+        positions: &[(TopicPartition, u64)],
+    ) -> Result<BTreeMap<usize, u64>, Failure> {
+        let mut owner = MetaWriter::new();
+        owner.text(&self.cluster.settings().transactional_id(self.number));
+        owner.text(&self.nonce);
+        let owner = owner.finish();
+        self.transactions.begin()?;
+        for (task, _) in tasks {
+            let record = OutRecord {
+                target: TopicPartition {
+                    topic: Arc::clone(&self.cluster.topics().changelog),
+                    partition: *task,
+                },
+                key: Some(Table::Meta.full_key(OWNER_KEY)),
+                value: Some(owner.clone()),
+                headers: Vec::new(),
+            };
+            self.transactions.send(&record, mark_of(*task))?;
+        }
+        self.send_positions(positions)?;
+        self.transactions.commit()
+    }
+
+    fn assign(
+        &mut self,
+        starts: Vec<(u32, TopicPartition, u64)>,
+        positions: &[(TopicPartition, u64)],
+    ) -> Result<(), KafkaLogError> {
+        let mut by_task: BTreeMap<u32, Vec<TopicPartition>> = BTreeMap::new();
+        for (task, at, next) in starts {
+            let waker = Some(thread::current());
+            let queue = PartitionQueue::new(&self.consumer, &at.topic, at.partition, waker)
+                .ok_or_else(|| KafkaLogError::UnknownTopic(at.topic.to_string()))?;
+            by_task.entry(task).or_default().push(at.clone());
+            let input = Input {
+                task,
+                queue,
+                next,
+                end: None,
+                committed: next,
+                waiting_since: None,
+                failed: None,
+            };
+            self.inputs.insert(at, input);
+        }
+        self.consumer
+            .incremental_assign(&list_of(positions)?)
+            .map_err(|e| KafkaLogError::Restart(format!("assigning inputs: {e}")))?;
+        for (task, partitions) in by_task {
+            self.consumer.context().assigned(task, partitions);
+        }
+        Ok(())
+    }
+
+    fn claim_failed(&mut self, failure: Failure) -> ClaimError {
+        match failure {
+            Failure::Abort(what) => match self.transactions.abort() {
+                Ok(()) => ClaimError::NotNow(what),
+                Err(failure) => self.claim_failed_for_good(failure),
+            },
+            failure => self.claim_failed_for_good(failure),
+        }
+    }
+
+    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError {
+        ClaimError::Failed(match failure {
+            Failure::Halt(error) => error,
+            Failure::Fenced(what) => {
+                KafkaLogError::Restart(format!("fenced while taking over: {what}"))
+            }
+            Failure::Abort(what) | Failure::Unknown(what) => {
+                KafkaLogError::Restart(format!("taking over: {what}"))
+            }
+        })
+    }
+
+    fn send_positions(&mut self, positions: &[(TopicPartition, u64)]) -> Result<(), Failure> {
+        // Taken here, on the thread that serves the group, and with nothing served since the
+        // ownership of these tasks was seen.
+        let member = self
+            .consumer
+            .group_metadata()
+            .ok_or_else(|| Failure::Abort("not a member of the group".to_owned()))?;
+        self.transactions.offsets(positions, &member)
+    }
+
+    /// Brings the committed positions to the ends of what was read where nothing was consumed:
+    /// behind the markers of transactions when it has been quiet for a moment, and all of them now
+    /// and then, before brokers forget them.
+    ///
+    /// # Errors
+    /// As [`WorkerLog::commit`].
+    pub fn settle(&mut self) -> Result<(), CommitError> {
+        let quiet = self.last_commit.elapsed();
+        let all = quiet >= RECOMMIT_AFTER;
+        if quiet < SETTLE_AFTER {
+            return Ok(());
+        }
+        let behind = self.inputs.iter().filter_map(|(at, input)| {
+            let next = input.behind_markers(input.committed);
+            (all || next > input.committed).then(|| (at.clone(), next))
+        });
+        let positions: Vec<_> = behind.collect();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.transact(&[], &positions)?;
+        self.committed(&positions);
+        Ok(())
+    }
+
+    fn transact(
+        &mut self,
+        staged: &[Staged],
+        positions: &[(TopicPartition, u64)],
+    ) -> Result<BTreeMap<usize, u64>, CommitError> {
+        let silent = self.last_poll.elapsed();
+        if silent > self.cluster.settings().max_poll_interval {
+            self.fenced = Some(Fencing::Zombie);
+            return Err(CommitError::Fenced(format!(
+                "zombie: this worker stood still for {} s, and its tasks have gone to others",
+                silent.as_secs()
+            )));
+        }
+        match self.try_transact(staged, positions) {
+            Ok(offsets) => Ok(offsets),
+            Err(failure) => Err(self.commit_failed(failure)),
+        }
+    }
+
+    fn try_transact(
+        &mut self,
+        staged: &[Staged],
+        positions: &[(TopicPartition, u64)],
+    ) -> Result<BTreeMap<usize, u64>, Failure> {
+        self.transactions.begin()?;
+        let changelog = Arc::clone(&self.cluster.topics().changelog);
+        for work in staged {
+            let last = work
+                .records
+                .iter()
+                .rposition(|record| record.target.topic == changelog);
+            for (at, record) in work.records.iter().enumerate() {
+                let mark = if Some(at) == last { mark_of(work.task) } else { 0 };
+                self.transactions.send(record, mark)?;
+            }
+        }
+        self.send_positions(positions)?;
+        self.transactions.commit()
+    }
+
+    /// Names what came of a commit, and leaves reading at the committed positions.
+    fn commit_failed(&mut self, failure: Failure) -> CommitError {
+        match failure {
+            Failure::Abort(what) => match self.transactions.abort() {
+                Ok(()) => match self.reposition() {
+                    Ok(()) => CommitError::Abort(what),
+                    Err(error) => CommitError::Indeterminate(error.to_string()),
+                },
+                Err(failure) => self.commit_failed_for_good(failure),
+            },
+            failure => self.commit_failed_for_good(failure),
+        }
+    }
+
+    fn commit_failed_for_good(&mut self, failure: Failure) -> CommitError {
+        match failure {
+            Failure::Halt(error) => CommitError::Halt(error.to_string()),
+            Failure::Fenced(what) => {
+                let fencing = self.classify();
+                self.fenced = Some(fencing);
+                CommitError::Fenced(format!("{}: {what}", fencing.as_str()))
+            }
+            Failure::Abort(what) | Failure::Unknown(what) => CommitError::Indeterminate(what),
+        }
+    }
+
+    /// Who has ended this producer's transactions. The newest start under this transactional id is
+    /// written down: if it is another one, that one goes on.
+    fn classify(&self) -> Fencing {
+        let settings = self.cluster.settings();
+        let open = self.transactions.began().elapsed();
+        let id = settings.transactional_id(self.number);
+        let holder = self.cluster.marks().ok().and_then(|mut m| m.remove(&instance_mark(&id)));
+        match holder {
+            Some(nonce) if nonce != self.nonce.as_bytes() => {
+                if self.last_poll.elapsed() > settings.session_timeout
+                    || open > settings.transaction_timeout
+                {
+                    Fencing::Zombie
+                } else {
+                    Fencing::DuplicateId
+                }
+            }
+            _ => Fencing::Timeout,
+        }
+    }
+
+    /// Whether another process goes on under this transactional id.
+    ///
+    /// # Errors
+    /// [`KafkaLogError::Duplicate`] if so; or the cluster does not answer.
+    pub fn check_not_replaced(
+        cluster: &Cluster,
+        number: u32,
+        nonce: &str,
+    ) -> Result<(), KafkaLogError> {
+        let id = cluster.settings().transactional_id(number);
+        match cluster.marks()?.remove(&instance_mark(&id)) {
+            Some(holder) if holder != nonce.as_bytes() => Err(KafkaLogError::Duplicate {
+                id,
+                instance: cluster.settings().instance.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn reposition(&mut self) -> Result<(), KafkaLogError> {
+        let positions = self.inputs.iter_mut().map(|(at, input)| {
+            input.next = input.committed;
+            input.end = None;
+            input.waiting_since = None;
+            (at.clone(), input.committed)
+        });
+        let positions: Vec<_> = positions.collect();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let sought = self.consumer.seek_partitions(list_of(&positions)?, SEEK);
+        let sought = sought.map_err(|e| KafkaLogError::failed("going back to read again", e))?;
+        for element in sought.elements() {
+            element
+                .error()
+                .map_err(|e| KafkaLogError::failed("going back to read again", e))?;
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self, positions: &[(TopicPartition, u64)]) {
+        self.last_commit = Instant::now();
+        for (at, next) in positions {
+            if let Some(input) = self.inputs.get_mut(at) {
+                input.committed = *next;
+            }
+        }
+    }
+
+    /// How the last fencing came about, once.
+    pub fn take_fencing(&mut self) -> Option<Fencing> {
+        self.fenced.take()
+    }
+
+    /// How long the phases of the last transaction took.
+    #[must_use]
+    pub fn phases(&self) -> Phases {
+        self.transactions.phases()
+    }
+
+    /// Every partition that it reads, with its task.
+    pub fn assignment(&self) -> impl Iterator<Item = (u32, &TopicPartition)> {
+        self.inputs.iter().map(|(at, input)| (input.task, at))
+    }
+}
+
+impl WorkerLog for KafkaWorker {
+    fn read(&mut self, source: &TopicPartition, max: usize) -> Result<Read, LogError> {
+        let Some(input) = self.inputs.get_mut(source) else {
+            return Err(LogError(format!(
+                "{} is not one of this worker's inputs: this is a bug, please report it",
+                words(source)
+            )));
+        };
+        let records = input.take(source, max);
+        if let Some(code) = input.failed {
+            return Err(KafkaLogError::failed("reading", format!("{}: {code}", words(source))).into());
+        }
+        if !records.is_empty() {
+            input.waiting_since = None;
+            return Ok(Read::Records(records));
+        }
+        if input.has_caught_up() {
+            input.waiting_since = None;
+            return Ok(Read::CaughtUp);
+        }
+        let since = *input.waiting_since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.cluster.settings().max_task_idle {
+            return Ok(Read::CaughtUp);
+        }
+        Ok(Read::NotYet)
+    }
+
+    fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
+        let mut positions: Vec<(TopicPartition, u64)> = Vec::new();
+        for (at, next) in staged.iter().flat_map(|work| &work.positions) {
+            let Some(input) = self.inputs.get_mut(at) else {
+                return Err(CommitError::Halt(format!(
+                    "{} is not one of this worker's inputs: this is a bug, please report it",
+                    words(at)
+                )));
+            };
+            positions.push((at.clone(), input.behind_markers(*next)));
+        }
+        let offsets = self.transact(&staged, &positions)?;
+        self.committed(&positions);
+        let committed = |work: Staged| {
+            let end = offsets.get(&mark_of(work.task)).map_or(0, |at| at + 1);
+            work.into_committed(end)
+        };
+        Ok(staged.into_iter().map(committed).collect())
+    }
+}
+
+impl Input {
+    fn take(&mut self, source: &TopicPartition, max: usize) -> Vec<Record> {
+        let mut records = Vec::new();
+        let Input {
+            queue,
+            next,
+            end,
+            failed,
+            ..
+        } = self;
+        queue.take(max, |taken| match taken {
+            Taken::Message {
+                offset,
+                timestamp,
+                key,
+                value,
+            } => {
+                // What was fetched before reading went back is dropped by librdkafka; this holds
+                // whatever it does.
+                if offset < *next {
+                    return;
+                }
+                *next = offset + 1;
+                *end = None;
+                records.push(Record {
+                    source: source.clone(),
+                    offset,
+                    timestamp: TimeMs(timestamp),
+                    key: key.map(<[u8]>::to_vec),
+                    value: value.map(<[u8]>::to_vec),
+                });
+            }
+            Taken::End(offset) if offset >= *next => *end = Some(offset),
+            Taken::End(_) => {}
+            Taken::Error(code) => *failed = Some(code.into()),
+        });
+        records
+    }
+
+    /// Whether everything that the broker had at its last answer was handed out.
+    fn has_caught_up(&self) -> bool {
+        self.end.is_some() || self.queue.end().is_some_and(|end| self.next >= end)
+    }
+
+    /// The position to commit when everything before `consumed` is consumed: behind what is no
+    /// record, where nothing else follows.
+    fn behind_markers(&self, consumed: u64) -> u64 {
+        match self.end {
+            Some(end) if consumed >= self.next => end.max(consumed),
+            _ => consumed,
+        }
+    }
+}
+
+/// The mark of a task's last changelog record; 0 is none.
+fn mark_of(task: u32) -> usize {
+    task as usize + 1
+}
+
+/// Name of the mark that holds the newest start under a transactional id.
+fn instance_mark(id: &str) -> String {
+    format!("instance/{id}")
+}
+
+/// Writes down that `nonce` is the newest start under transactional id `id`.
+fn register(
+    cluster: &Cluster,
+    transactions: &mut Transactions,
+    id: &str,
+    nonce: &str,
+) -> Result<(), KafkaLogError> {
+    let record = cluster.mark_record(&instance_mark(id), nonce.as_bytes().to_vec());
+    let mut write = || {
+        transactions.begin()?;
+        transactions.send(&record, 0)?;
+        transactions.commit()
+    };
+    match write() {
+        Ok(_) => Ok(()),
+        Err(Failure::Halt(error)) => Err(error),
+        Err(Failure::Abort(what) | Failure::Fenced(what) | Failure::Unknown(what)) => {
+            Err(KafkaLogError::Restart(format!("registering: {what}")))
+        }
+    }
+}
