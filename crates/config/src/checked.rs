@@ -1,6 +1,7 @@
 //! Every key: its kind, default, bounds and meaning, and the value that it gives.
 
 mod kafka;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -67,7 +68,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         "How output records are written.",
     );
     let currency = read_currency(reader);
-    Config {
+    let config = Config {
         application_id,
         data_dir,
         partitions,
@@ -85,7 +86,9 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         clv: read_clv(reader),
         http: read_http(reader),
         logging: read_logging(reader),
-    }
+    };
+    together::check(reader, &config);
+    config
 }
 
 fn read_currency(reader: &mut Reader<'_>) -> Currency {
@@ -138,7 +141,7 @@ fn read_input(reader: &mut Reader<'_>) -> Input {
     let mapped = section.get(
         "mapped",
         BTreeMap::new(),
-        "Foreign topics on Kafka that are read as they are, by full name, each with the mapping file that makes events of its records: `{ \"erp.orders\" = \"mappings/erp.toml\" }`.",
+        "Foreign topics on Kafka that are read as they are, by full name, each with the mapping file (relative to the working directory) that makes events of its records: `{ \"erp.orders\" = \"mappings/erp.toml\" }`.",
     );
     let schemas = section.checked(
         "schemas",
@@ -395,13 +398,40 @@ fn within_time(lowest: Duration, highest: Duration) -> impl FnOnce(&Duration) ->
     within(lowest, highest)
 }
 
+/// Short enough for Kafka with what is put before and behind it.
+const LONGEST_NAME: usize = 100;
+
+/// Kafka's own limit.
+const LONGEST_TOPIC: usize = 249;
+
 fn name_is_valid(what: &str, name: &str) -> Result<(), Wrong> {
+    name_is_valid_up_to(LONGEST_NAME, what, name)
+}
+
+/// A topic that is not the application's: its own are read by their names without the prefix, and
+/// its outputs are no inputs.
+fn topic_is_foreign(topic: &str, application_id: &str) -> Result<(), Wrong> {
+    name_is_valid_up_to(LONGEST_TOPIC, "a topic's name", topic)?;
+    let prefix = format!("{application_id}.");
+    match topic.strip_prefix(&prefix) {
+        Some(own) => Err(
+            Wrong::new(format!("{topic:?} is a topic of this application")).hint(format!(
+                "an input topic of its own is named in `input.topics`, as {own:?}"
+            )),
+        ),
+        None => Ok(()),
+    }
+}
+
+fn name_is_valid_up_to(longest: usize, what: &str, name: &str) -> Result<(), Wrong> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() {
         return Err(Wrong::new(format!("{what} cannot be empty")));
     }
-    if name.len() > 100 {
-        return Err(Wrong::new(format!("{what} has at most 100 characters")));
+    if name.len() > longest {
+        return Err(Wrong::new(format!(
+            "{what} has at most {longest} characters"
+        )));
     }
     if name.chars().all(|c| c == '.') {
         return Err(Wrong::new(format!("{what} cannot consist of dots")));
@@ -414,9 +444,6 @@ fn name_is_valid(what: &str, name: &str) -> Result<(), Wrong> {
 }
 
 fn topics_are_valid(topics: &Vec<String>) -> Result<(), Wrong> {
-    if topics.is_empty() {
-        return Err(Wrong::new("there is nothing to read").hint("name at least one topic"));
-    }
     let mut seen = BTreeSet::new();
     for topic in topics {
         name_is_valid("a topic's name", topic)?;

@@ -173,6 +173,11 @@ impl Chosen {
         self.0.insert(canonical(name).to_owned(), value.to_string());
     }
 
+    fn set_default(&mut self, name: &str, value: impl ToString) {
+        let entry = self.0.entry(canonical(name).to_owned());
+        entry.or_insert_with(|| value.to_string());
+    }
+
     fn set_all(&mut self, configured: &BTreeMap<String, String>, of: impl Fn(Side) -> bool) {
         for (name, value) in configured {
             if side_of(name).is_some_and(&of) {
@@ -207,8 +212,6 @@ impl Kafka {
         // Every partition has a queue of its own, so these are bounds per partition.
         chosen.set("queued.min.messages", 20_000);
         chosen.set("queued.max.messages.kbytes", 4_096);
-        // librdkafka would lower it to the size of one queue, and a fetch serves them all.
-        chosen.set("fetch.max.bytes", 52_428_800);
         // Its default is a second, for which a partition stalls whenever its queue is full.
         chosen.set("fetch.queue.backoff.ms", 10);
         let (wait, fetch) = match self.profile {
@@ -220,6 +223,13 @@ impl Kafka {
         chosen.set("fetch.message.max.bytes", fetch);
         chosen.set_all(&self.properties, |side| side != Side::Producer);
         chosen.set_all(&self.consumer_properties, |_| true);
+        // librdkafka would lower it to the size of one queue, and a fetch serves them all; below the
+        // longest message it would refuse it.
+        let longest = chosen.0.get("message.max.bytes");
+        let longest = longest
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(0);
+        chosen.set_default("fetch.max.bytes", 52_428_800_u32.max(longest));
         chosen.finish()
     }
 
@@ -268,6 +278,8 @@ impl Kafka {
         chosen.set("metadata.broker.list", self.bootstrap.join(","));
         chosen.set("socket.keepalive.enable", true);
         chosen.set("reconnect.backoff.max.ms", 2_000);
+        // True for producers by default; a topic made in passing has the wrong partitions.
+        chosen.set("allow.auto.create.topics", false);
         chosen.set_all(&self.properties, |side| side == Side::Both);
         let security = &self.security;
         chosen.set("security.protocol", word(security.protocol));
@@ -293,4 +305,234 @@ impl Kafka {
 fn word<T: Choice>(value: T) -> &'static str {
     let found = T::ALL.iter().find(|(_, one)| *one == value);
     found.map_or("", |(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+
+    fn properties(kafka: &str) -> [Vec<(String, String)>; 3] {
+        let source = format!("[kafka]\nbootstrap = [\"a:1\", \"b:2\"]\n{kafka}");
+        let kafka = parse("test", &source, &[]).unwrap().config.kafka.unwrap();
+        [
+            kafka.client_properties(),
+            kafka.consumer_properties(),
+            kafka.producer_properties(),
+        ]
+    }
+
+    fn value<'p>(properties: &'p [(String, String)], name: &str) -> Option<&'p str> {
+        let mut all = properties.iter().filter(|(known, _)| known == name);
+        let found = all.next().map(|(_, value)| value.as_str());
+        assert!(all.next().is_none(), "{name} stands there twice");
+        found
+    }
+
+    #[test]
+    fn defaults() {
+        let text = properties("").map(|properties| {
+            let lines = properties
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"));
+            lines.collect::<Vec<_>>().join("\n")
+        });
+        insta::assert_snapshot!(text.join("\n\n"), @r#"
+        allow.auto.create.topics=false
+        metadata.broker.list=a:1,b:2
+        reconnect.backoff.max.ms=2000
+        security.protocol=plaintext
+        socket.keepalive.enable=true
+
+        allow.auto.create.topics=false
+        fetch.max.bytes=52428800
+        fetch.message.max.bytes=1048576
+        fetch.queue.backoff.ms=10
+        fetch.wait.max.ms=100
+        heartbeat.interval.ms=3000
+        max.poll.interval.ms=300000
+        metadata.broker.list=a:1,b:2
+        queued.max.messages.kbytes=4096
+        queued.min.messages=20000
+        reconnect.backoff.max.ms=2000
+        security.protocol=plaintext
+        session.timeout.ms=10000
+        socket.keepalive.enable=true
+
+        allow.auto.create.topics=false
+        batch.size=1048576
+        compression.codec=lz4
+        metadata.broker.list=a:1,b:2
+        queue.buffering.max.kbytes=1048576
+        queue.buffering.max.messages=1000000
+        queue.buffering.max.ms=5
+        reconnect.backoff.max.ms=2000
+        security.protocol=plaintext
+        socket.keepalive.enable=true
+        transaction.timeout.ms=10000
+        "#);
+    }
+
+    /// Tables of properties; the client (0: neither, 1: consumer, 2: producer), name and value.
+    #[test]
+    fn what_is_configured_replaces_what_the_profile_says() {
+        for (kafka, client, name, expected) in [
+            (
+                "profile = 'low_latency'",
+                2,
+                "queue.buffering.max.ms",
+                Some("0"),
+            ),
+            (
+                "profile = 'low_latency'",
+                1,
+                "fetch.wait.max.ms",
+                Some("20"),
+            ),
+            (
+                "profile = 'throughput'",
+                2,
+                "queue.buffering.max.ms",
+                Some("50"),
+            ),
+            (
+                "profile = 'throughput'",
+                1,
+                "fetch.message.max.bytes",
+                Some("4194304"),
+            ),
+            (
+                "session_timeout = '6s'",
+                1,
+                "session.timeout.ms",
+                Some("6000"),
+            ),
+            (
+                "session_timeout = '6s'",
+                1,
+                "heartbeat.interval.ms",
+                Some("2000"),
+            ),
+            (
+                "session_timeout = '45s'",
+                1,
+                "heartbeat.interval.ms",
+                Some("3000"),
+            ),
+            (
+                "transaction_timeout = '1m'",
+                2,
+                "transaction.timeout.ms",
+                Some("60000"),
+            ),
+            (
+                "transaction_timeout = '1m'",
+                1,
+                "transaction.timeout.ms",
+                None,
+            ),
+            (
+                "properties.linger.ms = 7",
+                2,
+                "queue.buffering.max.ms",
+                Some("7"),
+            ),
+            ("properties.linger.ms = 7", 2, "linger.ms", None),
+            (
+                "properties.linger.ms = 7",
+                1,
+                "queue.buffering.max.ms",
+                None,
+            ),
+            (
+                "producer_properties = { 'linger.ms' = 0.5 }",
+                2,
+                "queue.buffering.max.ms",
+                Some("0.5"),
+            ),
+            (
+                "properties.compression.type = 'zstd'",
+                2,
+                "compression.codec",
+                Some("zstd"),
+            ),
+            (
+                "properties.client.rack = 'eu-1a'",
+                0,
+                "client.rack",
+                Some("eu-1a"),
+            ),
+            (
+                "properties.client.rack = 'eu-1a'",
+                1,
+                "client.rack",
+                Some("eu-1a"),
+            ),
+            (
+                "properties.client.rack = 'eu-1a'",
+                2,
+                "client.rack",
+                Some("eu-1a"),
+            ),
+            (
+                "properties.check.crcs = true",
+                1,
+                "check.crcs",
+                Some("true"),
+            ),
+            ("properties.check.crcs = true", 0, "check.crcs", None),
+            (
+                "properties.max.in.flight = 1",
+                2,
+                "max.in.flight.requests.per.connection",
+                Some("1"),
+            ),
+            (
+                "properties.message.max.bytes = 67108864",
+                1,
+                "fetch.max.bytes",
+                Some("67108864"),
+            ),
+            (
+                "properties.client.id = 'both'\nconsumer_properties.client.id = 'one'",
+                1,
+                "client.id",
+                Some("one"),
+            ),
+        ] {
+            let found = properties(kafka);
+            assert_eq!(value(&found[client], name), expected, "{kafka}: {name}");
+        }
+    }
+
+    #[test]
+    fn security_reaches_every_client_and_its_passwords_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "hunter2\n").unwrap();
+        let source = format!(
+            "[kafka]\nbootstrap = 'a:1'\n[kafka.security]\nprotocol = 'sasl_ssl'\n\
+             sasl_mechanism = 'SCRAM-SHA-512'\nusername = 'shop'\npassword_file = '{}'\n\
+             ssl_ca = 'ca.pem'\n",
+            path.display()
+        );
+        let loaded = parse("test", &source, &[]).unwrap();
+        assert!(loaded.to_toml().contains("password_file = "));
+        let kafka = loaded.config.kafka.unwrap();
+        for properties in [
+            kafka.client_properties(),
+            kafka.consumer_properties(),
+            kafka.producer_properties(),
+        ] {
+            assert_eq!(value(&properties, "security.protocol"), Some("sasl_ssl"));
+            assert_eq!(value(&properties, "sasl.mechanisms"), Some("SCRAM-SHA-512"));
+            assert_eq!(value(&properties, "sasl.username"), Some("shop"));
+            assert_eq!(value(&properties, "ssl.ca.location"), Some("ca.pem"));
+            assert_eq!(value(&properties, "sasl.password"), None);
+        }
+        let secrets = kafka.secret_properties().unwrap();
+        assert_eq!(format!("{secrets:?}"), "[(\"sasl.password\", Secret(…))]");
+        assert_eq!(secrets[0].1.reveal(), "hunter2");
+        std::fs::remove_file(&path).unwrap();
+        assert!(kafka.secret_properties().is_err());
+    }
 }

@@ -58,7 +58,7 @@ pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Loaded, LoadErr
 pub fn parse(origin: &str, source: &str, overrides: &[String]) -> Result<Loaded, Problems> {
     let overrides: Vec<(String, String)> = overrides
         .iter()
-        .map(|text| (format!("{OPTION}{text}"), as_document(text)))
+        .map(|text| (origin_of(text), as_document(text)))
         .collect();
     let mut documents = vec![(origin, source)];
     documents.extend(overrides.iter().map(|(o, s)| (o.as_str(), s.as_str())));
@@ -66,6 +66,20 @@ pub fn parse(origin: &str, source: &str, overrides: &[String]) -> Result<Loaded,
     let config = read(&mut reader);
     let notes = reader.finish()?;
     Ok(Loaded { config, notes })
+}
+
+/// The option as messages and comments name it; a password that was tried to be set is left out.
+fn origin_of(text: &str) -> String {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    let key = key.trim();
+    let names_a_place = key.ends_with("_file") || key.ends_with("_env");
+    let secret = ["password", "secret", "passphrase", ".pem"]
+        .iter()
+        .any(|word| key.contains(word));
+    if (secret && !names_a_place) || value.contains('@') {
+        return format!("{OPTION}{key}=…");
+    }
+    format!("{OPTION}{text}")
 }
 
 /// `time.grace=3d` is meant as `time.grace = "3d"`: a shell takes the quotes away.

@@ -95,8 +95,9 @@ const IN_FLIGHT: &str = "max.in.flight.requests.per.connection";
 const OFFSETS: Reason =
     Because("offsets are committed in the transaction, with what came of the records");
 const ORDER: Reason = Because("records of a partition have to keep their order");
-const DELIVERY: Reason =
-    Because("a record is sent again until its transaction ends, as idempotence demands");
+const DELIVERY: Reason = Because(
+    "a record is sent again for as long as its transaction lasts, which `kafka.transaction_timeout` bounds",
+);
 const PLACE: Reason =
     Because("records are placed by murmur2 of the profile, on which the ownership of tasks rests");
 const ASSIGNMENT: Reason =
@@ -139,7 +140,14 @@ const REFUSED: &[(&str, Reason)] = &[
         "request.required.acks",
         Because("a record that not all replicas have can be lost after its commit"),
     ),
-    ("enable.gapless.guarantee", DELIVERY),
+    (
+        "enable.gapless.guarantee",
+        Because("a batch that fails ends its transaction, which is then aborted as a whole"),
+    ),
+    (
+        "queue.buffering.backpressure.threshold",
+        Because("an idempotent producer has it at 1"),
+    ),
     ("message.send.max.retries", DELIVERY),
     ("retries", DELIVERY),
     ("message.timeout.ms", DELIVERY),
@@ -446,3 +454,41 @@ const PRODUCER: &[&str] = &[
     "transaction.timeout.ms",
     "transactional.id",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_is_listed_once() {
+        let mut all = [BOTH, CONSUMER, PRODUCER].concat();
+        let listed = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!((listed, all.len()), (190, 190));
+    }
+
+    #[test]
+    fn every_reason_and_every_alias_is_about_a_property() {
+        let all = [BOTH, CONSUMER, PRODUCER].concat();
+        for (pattern, _) in REFUSED {
+            // Those of the mock cluster are left out of librdkafka's own table.
+            let is_one = all.iter().any(|name| matches(pattern, name));
+            assert!(is_one || *pattern == "test.mock.*", "{pattern}");
+        }
+        for (alias, canonical) in ALIASES {
+            assert_eq!(side_of(alias), side_of(canonical), "{alias}");
+            assert!(side_of(alias).is_some(), "{alias}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_can_be_set_carries_a_password_or_a_callback() {
+        for name in [BOTH, CONSUMER, PRODUCER].concat() {
+            if check(Side::Both, name, "1").is_ok() {
+                let secret = ["password", "secret", "passphrase", ".pem", "_cb"];
+                assert!(secret.iter().all(|word| !name.contains(word)), "{name}");
+            }
+        }
+    }
+}

@@ -118,9 +118,18 @@ impl<'a> Reader<'a> {
         Section { reader: self, name }
     }
 
-    /// Adds a problem at a key's value, or at the start of the first document where the key is
-    /// not set.
-    fn refuse(&mut self, section: &str, key: &str, wrong: Wrong) {
+    /// Whether a document has the key.
+    pub(crate) fn is_set(&self, section: &str, key: &str) -> bool {
+        self.find(section, key).is_some()
+    }
+
+    /// Adds a problem at the value of the first of `keys` that is set, or at the start of the first
+    /// document where none is.
+    pub(crate) fn refuse(&mut self, section: &str, keys: &[&str], wrong: Wrong) {
+        let set = keys.iter().find(|key| self.is_set(section, key));
+        let Some(key) = set.or(keys.first()) else {
+            return;
+        };
         let found = self
             .find(section, key)
             .map(|(index, value)| (index, value.span()));
@@ -230,8 +239,17 @@ impl<'a> Reader<'a> {
 
     fn unknown(&self, section: &str, key: &str) -> Wrong {
         let wrong = Wrong::new(format!("unknown key `{}`", label(section, key)));
+        if key.ends_with("password") {
+            return wrong.hint(format!(
+                "passwords do not stand in the configuration: name the place of this one with `{key}_file` or `{key}_env`"
+            ));
+        }
         let here = self.entries.iter().filter(|e| e.section == section);
-        if let Some(near) = nearest(key, here.map(|e| e.key)) {
+        let below = self.sections.iter().filter_map(|(name, _)| {
+            let name = name.strip_prefix(section)?;
+            name.strip_prefix('.')
+        });
+        if let Some(near) = nearest(key, here.map(|e| e.key).chain(below)) {
             return wrong.hint(format!("did you mean `{near}`?"));
         }
         let elsewhere = self
@@ -276,15 +294,12 @@ impl Section<'_, '_> {
 
     /// Whether a document has the key.
     pub(crate) fn is_set(&self, key: &str) -> bool {
-        self.reader.find(self.name, key).is_some()
+        self.reader.is_set(self.name, key)
     }
 
     /// Adds a problem that more keys than one take part in: at the first of `keys` that is set.
     pub(crate) fn refuse(&mut self, keys: &[&str], wrong: Wrong) {
-        let set = keys.iter().find(|key| self.is_set(key));
-        if let Some(key) = set.or(keys.first()) {
-            self.reader.refuse(self.name, key, wrong);
-        }
+        self.reader.refuse(self.name, keys, wrong);
     }
 
     /// A table of properties, each checked by itself; one of a later document replaces one of an
@@ -371,7 +386,7 @@ impl Section<'_, '_> {
             None => (default.clone(), None),
             Some((Ok(value), set_at)) => (value, set_at),
             Some((Err(wrong), set_at)) => {
-                self.reader.refuse(self.name, key, wrong);
+                self.reader.refuse(self.name, &[key], wrong);
                 (default.clone(), set_at)
             }
         };

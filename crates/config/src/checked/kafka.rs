@@ -16,18 +16,23 @@ pub(super) fn read_kafka(reader: &mut Reader<'_>) -> Option<Kafka> {
         "kafka",
         "The Kafka cluster. Without `bootstrap` clvstream runs on its embedded log, and nothing of this section counts.",
     );
-    let Optional(bootstrap) = section.checked(
+    let Optional(mut bootstrap) = section.get(
         "bootstrap",
         Optional::<Brokers>(None),
         "Brokers to begin with, `host:port` each: `\"kafka-1:9092,kafka-2:9092\"`. Empty: the embedded log.",
-        |brokers| brokers.0.as_ref().map_or(Ok(()), brokers_are_valid),
     );
+    if let Some(Err(wrong)) = bootstrap.as_ref().map(brokers_are_valid) {
+        section.refuse(&["bootstrap"], wrong);
+    }
     if section.is_written() && !section.is_set("bootstrap") {
         section.refuse(
             &["bootstrap"],
-            Wrong::new("there is a section [kafka], and it names no brokers")
-                .hint("write `bootstrap = \"localhost:9092\"`, or `bootstrap = \"\"` for the embedded log"),
+            Wrong::new("there is a section [kafka], and it names no brokers").hint(
+                "write `bootstrap = \"localhost:9092\"`, or `bootstrap = \"\"` for the embedded log",
+            ),
         );
+        // Refused as it is, but what else is wrong with the section is to be found.
+        bootstrap = Some(Brokers(Vec::new()));
     }
     let Or(instance, _) = section.checked(
         "instance",
@@ -178,18 +183,22 @@ pub(super) fn read_registry(reader: &mut Reader<'_>) -> Option<Registry> {
         "registry",
         "The schema registry, by Confluent's HTTP interface. It is asked for the schemas of records by writers other than clvstream.",
     );
-    let Optional(url) = section.checked(
+    let Optional(mut url) = section.get(
         "url",
         Optional::<String>(None),
         "Where it is: `\"http://registry:8081\"`. Empty: there is none.",
-        |url| url.0.as_deref().map_or(Ok(()), url_is_valid),
     );
+    if let Some(Err(wrong)) = url.as_deref().map(url_is_valid) {
+        section.refuse(&["url"], wrong);
+    }
     if section.is_written() && !section.is_set("url") {
         section.refuse(
             &["url"],
             Wrong::new("there is a section [registry], and it does not say where the registry is")
                 .hint("write `url = \"http://localhost:8081\"`, or `url = \"\"` for none"),
         );
+        // Refused as it is, but what else is wrong with the section is to be found.
+        url = Some(String::new());
     }
     let Optional(username) = section.get(
         "username",
