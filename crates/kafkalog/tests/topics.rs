@@ -12,37 +12,38 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use kafkalog::topics::{
-    AclState, Cluster, Create, Desired, Problem, Purpose, TopicRetention, TopicState, TopicsError,
+    AclState, Create, Desired, Granted, Problem, Purpose, TopicAdmin, TopicRetention, TopicState,
+    TopicsError, needed_acls,
 };
+use kafkatest::{Broker, Options, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn bootstrap(test: &str) -> Option<String> {
-    let found = std::env::var("CLVSTREAM_TEST_BOOTSTRAP").ok();
-    if found.is_none() {
-        let reason = "CLVSTREAM_TEST_BOOTSTRAP is not set";
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{test}: {reason}");
-        println!("SKIPPED {test}: {reason}");
-    }
-    found
+fn connect(broker: &Broker) -> TopicAdmin {
+    TopicAdmin::connect(&properties(broker)).unwrap()
 }
 
-fn connect(bootstrap: &str) -> Cluster {
-    Cluster::connect(&[("bootstrap.servers".to_owned(), bootstrap.to_owned())]).unwrap()
+fn properties(broker: &Broker) -> Vec<(String, String)> {
+    let properties = broker.client_properties().into_iter();
+    properties
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 /// A shop that no other test knows.
 fn shop(test: &str) -> Desired {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Desired {
-        application: format!("topics-{test}-{}-{}", std::process::id(), now.as_nanos()),
+        application: unique(&format!("topics-{test}")),
         partitions: 3,
         replication: None,
         inputs: vec!["orders".to_owned(), "clickstream".to_owned()],
@@ -71,10 +72,10 @@ fn ids(states: &[TopicState]) -> BTreeMap<String, String> {
 
 #[test]
 fn what_is_missing_is_named_or_made_as_planned() {
-    let Some(bootstrap) = bootstrap("what_is_missing_is_named_or_made_as_planned") else {
+    let Some(broker) = Broker::shared("what_is_missing_is_named_or_made_as_planned") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let shop = shop("create");
     let refused = cluster.ensure(&shop, &none(), Create::Nothing).unwrap_err();
     let TopicsError::Missing(missing) = &refused else {
@@ -86,13 +87,19 @@ fn what_is_missing_is_named_or_made_as_planned() {
     let made = cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     assert_eq!(made.len(), 10);
     for state in &made {
-        let partitions = if state.purpose == Purpose::Marks { 1 } else { 3 };
+        let partitions = if state.purpose == Purpose::Marks {
+            1
+        } else {
+            3
+        };
         assert_eq!(state.partitions, partitions, "{}", state.name);
         assert_eq!(state.id.len(), 22, "{} is a UUID in base64", state.id);
     }
     let distinct: std::collections::BTreeSet<_> = ids(&made).into_values().collect();
     assert_eq!(distinct.len(), 10);
-    let dead_letters = made.iter().find(|state| state.purpose == Purpose::DeadLetters);
+    let dead_letters = made
+        .iter()
+        .find(|state| state.purpose == Purpose::DeadLetters);
     let room = dead_letters.unwrap().max_message_bytes.unwrap();
     assert_eq!(room, (2 << 20) + 2 * (64 << 10));
 
@@ -100,19 +107,24 @@ fn what_is_missing_is_named_or_made_as_planned() {
     let plan = cluster.plan(&shop, &none()).unwrap();
     assert!(plan.is_done(), "{plan:#?}");
     let recorded = ids(&made);
-    assert_eq!(cluster.ensure(&shop, &recorded, Create::Nothing).unwrap(), made);
+    assert_eq!(
+        cluster.ensure(&shop, &recorded, Create::Nothing).unwrap(),
+        made
+    );
 }
 
 #[test]
 fn instances_that_start_at_once_agree() {
-    let Some(bootstrap) = bootstrap("instances_that_start_at_once_agree") else {
+    let Some(broker) = Broker::shared("instances_that_start_at_once_agree") else {
         return;
     };
     let shop = shop("race");
-    let start = || connect(&bootstrap).ensure(&shop, &none(), Create::Missing);
+    let start = || connect(broker).ensure(&shop, &none(), Create::Missing);
     let states = thread::scope(|scope| {
         let instances: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
-        let states = instances.into_iter().map(|one| one.join().unwrap().unwrap());
+        let states = instances
+            .into_iter()
+            .map(|one| one.join().unwrap().unwrap());
         states.collect::<Vec<_>>()
     });
     for state in &states {
@@ -122,12 +134,14 @@ fn instances_that_start_at_once_agree() {
 
 #[test]
 fn settings_are_changed_and_those_of_others_are_kept() {
-    let Some(bootstrap) = bootstrap("settings_are_changed_and_those_of_others_are_kept") else {
+    let Some(broker) = Broker::shared("settings_are_changed_and_those_of_others_are_kept") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let mut shop = shop("change");
-    cluster.apply(&cluster.plan(&shop, &none()).unwrap()).unwrap();
+    cluster
+        .apply(&cluster.plan(&shop, &none()).unwrap())
+        .unwrap();
     let compressed = Desired {
         retention: TopicRetention {
             clv_updates: Some(DAY),
@@ -139,7 +153,12 @@ fn settings_are_changed_and_those_of_others_are_kept() {
     let plan = cluster.plan(&shop, &none()).unwrap();
     let changed: Vec<String> = plan
         .changed()
-        .flat_map(|topic| topic.changes.iter().map(|c| format!("{} {} {}", c.setting, c.from, c.to)))
+        .flat_map(|topic| {
+            topic
+                .changes
+                .iter()
+                .map(|c| format!("{} {} {}", c.setting, c.from, c.to))
+        })
         .collect();
     assert_eq!(changed, ["retention.ms 2592000000 86400000"]);
     cluster.apply(&plan).unwrap();
@@ -162,51 +181,66 @@ fn settings_are_changed_and_those_of_others_are_kept() {
 
 #[test]
 fn another_number_of_partitions_is_refused() {
-    let Some(bootstrap) = bootstrap("another_number_of_partitions_is_refused") else {
+    let Some(broker) = Broker::shared("another_number_of_partitions_is_refused") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let shop = shop("fixed");
     cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     let larger = Desired {
         partitions: 4,
         ..shop.clone()
     };
-    let refused = cluster.ensure(&larger, &none(), Create::Missing).unwrap_err();
+    let refused = cluster
+        .ensure(&larger, &none(), Create::Missing)
+        .unwrap_err();
     let said = refused.to_string();
     assert!(said.contains("has 3 partitions and must have 4"), "{said}");
     assert!(said.contains("internal.routed"), "{said}");
-    assert!(!said.contains(".orders"), "inputs may have any number: {said}");
+    assert!(
+        !said.contains(".orders"),
+        "inputs may have any number: {said}"
+    );
     let plan = cluster.plan(&larger, &none()).unwrap();
-    assert!(cluster.apply(&plan).is_err(), "nothing is done about a part of it");
+    assert!(
+        cluster.apply(&plan).is_err(),
+        "nothing is done about a part of it"
+    );
 }
 
 #[test]
 fn a_topic_that_was_made_again_is_named() {
-    let Some(bootstrap) = bootstrap("a_topic_that_was_made_again_is_named") else {
+    let Some(broker) = Broker::shared("a_topic_that_was_made_again_is_named") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let shop = shop("again");
     let made = cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     let recorded = ids(&made);
     let orders = format!("{}.orders", shop.application);
     let changelog = format!("{}.internal.changelog", shop.application);
-    delete(&bootstrap, &[&orders, &changelog]);
+    delete(broker, &[&orders, &changelog]);
     await_gone(&cluster, &shop, 8);
 
-    let refused = cluster.ensure(&shop, &recorded, Create::Missing).unwrap_err();
+    let refused = cluster
+        .ensure(&shop, &recorded, Create::Missing)
+        .unwrap_err();
     let said = refused.to_string();
-    assert!(said.contains(&format!("{changelog} was deleted (id ")), "{said}");
+    assert!(
+        said.contains(&format!("{changelog} was deleted (id ")),
+        "{said}"
+    );
     await_gone(&cluster, &shop, 8);
 
     let again = cluster.ensure(&shop, &none(), Create::Missing).unwrap();
-    let refused = cluster.ensure(&shop, &recorded, Create::Missing).unwrap_err();
+    let refused = cluster
+        .ensure(&shop, &recorded, Create::Missing)
+        .unwrap_err();
     let TopicsError::Recreated(found) = refused else {
         panic!("{refused}");
     };
     let names: Vec<&str> = found.iter().map(|one| one.topic.as_str()).collect();
-    assert_eq!(names, [changelog.as_str(), orders.as_str()]);
+    assert_eq!(names, [orders.as_str(), changelog.as_str()]);
     for one in &found {
         assert_eq!(one.recorded, recorded[&one.topic]);
         assert_eq!(one.actual.as_ref(), ids(&again).get(&one.topic));
@@ -215,10 +249,12 @@ fn a_topic_that_was_made_again_is_named() {
 
 #[test]
 fn topics_of_others_are_looked_at_and_never_made() {
-    let Some(bootstrap) = bootstrap("topics_of_others_are_looked_at_and_never_made") else {
+    let test = "topics_of_others_are_looked_at_and_never_made";
+    let careless = Options::new().property("auto.create.topics.enable", "true");
+    let Some(broker) = careless.start(test) else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(&broker);
     let mut shop = shop("foreign");
     let foreign = format!("{}-erp", shop.application);
     shop.foreign = vec![foreign.clone()];
@@ -227,7 +263,7 @@ fn topics_of_others_are_looked_at_and_never_made() {
         let TopicsError::MissingForeign(missing) = refused else {
             panic!("{refused}");
         };
-        assert_eq!(missing, [foreign.clone()]);
+        assert_eq!(missing, std::slice::from_ref(&foreign));
     }
     let plan = cluster.plan(&shop, &none()).unwrap();
     let last = plan.topics.last().unwrap();
@@ -236,19 +272,22 @@ fn topics_of_others_are_looked_at_and_never_made() {
 
 #[test]
 fn usage_counts_records_of_every_partition() {
-    let Some(bootstrap) = bootstrap("usage_counts_records_of_every_partition") else {
+    let Some(broker) = Broker::shared("usage_counts_records_of_every_partition") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let shop = shop("usage");
     assert!(cluster.usage(&shop).unwrap().is_empty());
     cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     let orders = format!("{}.orders", shop.application);
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", &bootstrap);
+    config.set("bootstrap.servers", broker.bootstrap());
     let producer: BaseProducer = config.create().unwrap();
     for partition in [0, 1, 1, 2, 2, 2] {
-        let record = BaseRecord::to(&orders).partition(partition).key("k").payload("v");
+        let record = BaseRecord::to(&orders)
+            .partition(partition)
+            .key("k")
+            .payload("v");
         producer.send(record).unwrap();
     }
     producer.flush(Duration::from_secs(30)).unwrap();
@@ -259,65 +298,202 @@ fn usage_counts_records_of_every_partition() {
 
 #[test]
 fn without_an_authorizer_there_is_no_access_to_grant() {
-    let Some(bootstrap) = bootstrap("without_an_authorizer_there_is_no_access_to_grant") else {
+    let Some(broker) = Broker::shared("without_an_authorizer_there_is_no_access_to_grant") else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(broker);
     let shop = shop("open");
     let states = cluster.acls(&shop, "User:clv").unwrap();
-    assert!(states.iter().all(|state| state.granted.is_none()));
+    assert!(
+        states
+            .iter()
+            .all(|state| state.granted == Granted::NoAuthorizer)
+    );
     let acls = states.iter().map(|state| &state.acl);
     let refused = cluster.grant("User:clv", acls).unwrap_err();
     assert!(matches!(refused, TopicsError::NoAuthorizer), "{refused}");
 }
 
 #[test]
-fn access_is_granted_once() {
-    let Ok(bootstrap) = std::env::var("TOPICS_ACL") else {
+fn access_is_granted_where_it_is_enforced() {
+    let test = "access_is_granted_where_it_is_enforced";
+    let enforced = enforced("User:ANONYMOUS");
+    let Some(broker) = enforced.start(test) else {
         return;
     };
-    let cluster = connect(&bootstrap);
+    let cluster = connect(&broker);
     let mut shop = shop("granted");
     shop.foreign = vec!["erp.orders".to_owned()];
-    let granted = |states: &[AclState]| -> Vec<bool> {
-        states.iter().map(|state| state.granted.unwrap()).collect()
+    let granted = |principal| -> Vec<Granted> {
+        let states = cluster.acls(&shop, principal).unwrap();
+        states.iter().map(|state| state.granted).collect()
     };
-    let states = cluster.acls(&shop, "User:clv").unwrap();
-    assert_eq!(granted(&states), [false; 9]);
-    let (first, _) = states.split_at(3);
-    cluster.grant("User:clv", first.iter().map(|state| &state.acl)).unwrap();
-    cluster.grant("User:clv", states.iter().map(|state| &state.acl)).unwrap();
+    assert_eq!(granted("User:clv"), [Granted::No; 9]);
+    let needed = cluster.acls(&shop, "User:clv").unwrap();
+    let acls =
+        |states: &[AclState]| -> Vec<_> { states.iter().map(|state| state.acl.clone()).collect() };
+    cluster.grant("User:clv", &acls(&needed[..3])).unwrap();
+    // What is there already does no harm.
+    cluster.grant("User:clv", &acls(&needed)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let states = cluster.acls(&shop, "User:clv").unwrap();
-        if granted(&states) == [true; 9] {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{states:#?}");
+    while granted("User:clv") != [Granted::Yes; 9] {
+        assert!(Instant::now() < deadline, "{:#?}", granted("User:clv"));
     }
-    let others = cluster.acls(&shop, "User:another").unwrap();
-    assert_eq!(granted(&others), [false; 9]);
+    assert_eq!(granted("User:another"), [Granted::No; 9]);
+}
+
+#[test]
+fn a_principal_with_the_needed_access_gets_along_with_it() {
+    let test = "a_principal_with_the_needed_access_gets_along_with_it";
+    let enforced = enforced("User:ANONYMOUS").tls_and_sasl();
+    let Some(broker) = enforced.start(test) else {
+        return;
+    };
+    let plain = [("bootstrap.servers".to_owned(), plain_port(&broker))];
+    let administrator = TopicAdmin::connect(&plain).unwrap();
+    let user = broker.security().unwrap().user;
+    let shop = shop("allowed");
+    let principal = format!("User:{user}");
+    let needed = needed_acls(&shop);
+
+    // Without access nothing is shown, and nothing is taken for missing.
+    let cluster = connect(&broker);
+    let refused = cluster.ensure(&shop, &none(), Create::Missing).unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains("refused to describe topics") && said.contains("authorization"),
+        "{said}"
+    );
+
+    administrator.grant(&principal, &needed).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let made = loop {
+        match cluster.ensure(&shop, &none(), Create::Missing) {
+            Ok(made) => break made,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    assert!(made.iter().all(|state| state.max_message_bytes.is_some()));
+    work_in_a_transaction(&broker, &shop);
+    assert!(
+        cluster
+            .usage(&shop)
+            .unwrap()
+            .iter()
+            .any(|topic| topic.records > 0)
+    );
+    let states = cluster.acls(&shop, &principal).unwrap();
+    assert!(
+        states.iter().all(|state| state.granted == Granted::Hidden),
+        "{states:?}"
+    );
+
+    // Settings are for those who administer the cluster.
+    let other = Desired {
+        max_value_bytes: 4 << 20,
+        ..shop
+    };
+    let refused = cluster
+        .apply(&cluster.plan(&other, &none()).unwrap())
+        .unwrap_err();
+    let said = refused.to_string();
+    assert!(
+        said.contains("refused to change settings") && said.contains("uthoriz"),
+        "{said}"
+    );
+}
+
+/// A broker that lets nobody but `administrator` do what is not granted.
+fn enforced(administrator: &str) -> Options {
+    let standard = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    Options::new()
+        .property("authorizer.class.name", standard)
+        .property("super.users", administrator)
+}
+
+/// Where a secured broker can be reached without security: that stands in its folder, beside the
+/// certificate.
+fn plain_port(broker: &Broker) -> String {
+    let folder = broker.security().unwrap().ca.parent().unwrap();
+    let properties = std::fs::read_to_string(folder.join("server.properties")).unwrap();
+    let (_, after) = properties.split_once("listeners=PLAINTEXT://").unwrap();
+    after.split(',').next().unwrap().to_owned()
+}
+
+/// What the service does: produce and commit offsets in a transaction, and read.
+fn work_in_a_transaction(broker: &Broker, shop: &Desired) {
+    let mut config = ClientConfig::new();
+    config.extend(properties(broker));
+    let consumer: BaseConsumer = config
+        .clone()
+        .set("group.id", &shop.application)
+        .set("isolation.level", "read_committed")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    let id = format!("{}-instance-0", shop.application);
+    let producer: BaseProducer = config.set("transactional.id", id).create().unwrap();
+    let patience = Duration::from_secs(30);
+    producer.init_transactions(patience).unwrap();
+    producer.begin_transaction().unwrap();
+    let routed = format!("{}.internal.routed", shop.application);
+    producer
+        .send(BaseRecord::to(&routed).partition(0).key("k").payload("v"))
+        .unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets
+        .add_partition_offset(&routed, 0, Offset::Offset(0))
+        .unwrap();
+    let group = consumer.group_metadata().unwrap();
+    producer
+        .send_offsets_to_transaction(&offsets, &group, patience)
+        .unwrap();
+    producer.commit_transaction(patience).unwrap();
+
+    consumer.assign(&offsets).unwrap();
+    let record = consumer.poll(patience).unwrap().unwrap();
+    assert_eq!(record.payload(), Some(&b"v"[..]));
+    let committed = consumer
+        .committed_offsets(offsets.clone(), patience)
+        .unwrap();
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(0));
+
+    let admin: AdminClient<DefaultClientContext> = {
+        config.remove("transactional.id");
+        config
+    }
+    .create()
+    .unwrap();
+    let mut consumed = TopicPartitionList::new();
+    consumed
+        .add_partition_offset(&routed, 0, Offset::Offset(1))
+        .unwrap();
+    let purged = block_on(admin.delete_records(&consumed, &AdminOptions::new())).unwrap();
+    purged.elements()[0].error().unwrap();
 }
 
 #[test]
 fn a_cluster_that_is_not_there_is_said_to_be_unreachable() {
     let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())];
-    let refused = Cluster::connect(&properties).unwrap_err();
+    let refused = TopicAdmin::connect(&properties).unwrap_err();
     let said = refused.to_string();
     assert!(matches!(refused, TopicsError::Unreachable { .. }), "{said}");
-    assert!(said.contains("127.0.0.1:1") && said.contains("Connection refused"), "{said}");
+    assert!(
+        said.contains("127.0.0.1:1") && said.contains("Connection refused"),
+        "{said}"
+    );
 }
 
-fn await_gone(cluster: &Cluster, shop: &Desired, left: usize) {
+fn await_gone(cluster: &TopicAdmin, shop: &Desired, left: usize) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while cluster.actual(shop).unwrap().topics.len() != left {
         assert!(Instant::now() < deadline);
     }
 }
 
-fn delete(bootstrap: &str, topics: &[&str]) {
+fn delete(broker: &Broker, topics: &[&str]) {
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap);
+    config.set("bootstrap.servers", broker.bootstrap());
     let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
     let options = AdminOptions::new();
     for deleted in block_on(admin.delete_topics(topics, &options)).unwrap() {

@@ -38,6 +38,7 @@ impl Refusal {
     pub(crate) const TIMED_OUT: i32 = -185;
     pub(crate) const UNKNOWN_TOPIC: i32 = 3;
     pub(crate) const TOPIC_UNAUTHORIZED: i32 = 29;
+    pub(crate) const CLUSTER_UNAUTHORIZED: i32 = 31;
     pub(crate) const TOPIC_EXISTS: i32 = 36;
     pub(crate) const SECURITY_DISABLED: i32 = 54;
     const INVALID_ARGUMENT: i32 = -186;
@@ -56,6 +57,9 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What was answered for each topic, by name.
+pub(crate) type ByTopic<T> = BTreeMap<String, Result<T, Refusal>>;
+
 /// A topic as its cluster has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Description {
@@ -66,6 +70,15 @@ pub(crate) struct Description {
     pub(crate) led: u32,
     /// Replicas of the partition that has the fewest.
     pub(crate) replicas: u32,
+}
+
+/// A cluster.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Nodes {
+    pub(crate) cluster: String,
+    pub(crate) brokers: Vec<i32>,
+    /// Whether this client may describe the cluster, and so see its access rules.
+    pub(crate) may_describe: bool,
 }
 
 /// A topic to create.
@@ -152,6 +165,10 @@ unsafe extern "C" {
     fn rd_kafka_error_code(error: *const sys::rd_kafka_error_t) -> c_int;
     fn rd_kafka_topic_result_error(result: *const sys::rd_kafka_topic_result_t) -> c_int;
     fn rd_kafka_ConfigResource_error(config: *const sys::rd_kafka_ConfigResource_t) -> c_int;
+    fn rd_kafka_DescribeCluster_result_authorized_operations(
+        result: *const sys::rd_kafka_DescribeCluster_result_t,
+        count: *mut usize,
+    ) -> *const c_int;
     fn rd_kafka_AclBinding_restype(acl: *const sys::rd_kafka_AclBinding_t) -> c_int;
     fn rd_kafka_AclBinding_resource_pattern_type(acl: *const sys::rd_kafka_AclBinding_t) -> c_int;
     fn rd_kafka_AclBinding_operation(acl: *const sys::rd_kafka_AclBinding_t) -> c_int;
@@ -181,6 +198,7 @@ unsafe extern "C" {
     fn rd_kafka_err2str(code: c_int) -> *const c_char;
 }
 
+use sys::rd_kafka_ResourceType_t as ResourceType;
 use sys::rd_kafka_admin_op_t as Operation;
 
 const FIND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -192,6 +210,8 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 const OVERDUE: Duration = Duration::from_secs(10);
 /// How often errors of the connection are collected while an answer is awaited.
 const POLL: Duration = Duration::from_millis(100);
+/// `AclOperation` of describing.
+const DESCRIBE: c_int = 8;
 /// Enum value `ANY` of resource types, patterns, operations and permissions alike.
 const ANY: c_int = 1;
 
@@ -206,31 +226,40 @@ impl Admin {
         Ok(Admin { client })
     }
 
-    /// Id and number of brokers of the cluster.
-    pub(crate) fn cluster(&self) -> Result<(String, u32), Refusal> {
+    /// The cluster's id and brokers, and whether this client may describe it.
+    pub(crate) fn cluster(&self) -> Result<Nodes, Refusal> {
         let operation = Operation::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER;
         let event = self.call(operation, FIND_TIMEOUT, |rk, options, queue| {
             // SAFETY: client; options and queue live until `call` returns.
             unsafe { sys::rd_kafka_DescribeCluster(rk, options, queue) };
         })?;
-        // SAFETY: results; the event is of this kind, or the result is null and not read.
+        // SAFETY: results; the event is of this kind, or the result is null and not read; arrays have as
+        // many elements as their getter tells.
         unsafe {
             let result = sys::rd_kafka_event_DescribeCluster_result(event.0);
             if result.is_null() {
                 return Err(event.of_another_kind());
             }
             let mut count = 0;
-            sys::rd_kafka_DescribeCluster_result_nodes(result, &raw mut count);
-            let id = text(sys::rd_kafka_DescribeCluster_result_cluster_id(result));
-            Ok((id, u32::try_from(count).unwrap_or(u32::MAX)))
+            let nodes = sys::rd_kafka_DescribeCluster_result_nodes(result, &raw mut count);
+            let brokers = array(nodes, count).iter();
+            let brokers = brokers.map(|node| sys::rd_kafka_Node_id(*node)).collect();
+            let allowed = rd_kafka_DescribeCluster_result_authorized_operations;
+            let allowed = allowed(result, &raw mut count);
+            let allowed = match allowed.is_null() {
+                true => None,
+                false => Some(std::slice::from_raw_parts(allowed, count)),
+            };
+            Ok(Nodes {
+                cluster: text(sys::rd_kafka_DescribeCluster_result_cluster_id(result)),
+                brokers,
+                may_describe: allowed.is_none_or(|allowed| allowed.contains(&DESCRIBE)),
+            })
         }
     }
 
     /// Topics by name; of those that there are not, or that may not be seen, the reason.
-    pub(crate) fn topics(
-        &self,
-        names: &[&str],
-    ) -> Result<BTreeMap<String, Result<Description, Refusal>>, Refusal> {
+    pub(crate) fn topics(&self, names: &[&str]) -> Result<ByTopic<Description>, Refusal> {
         let names: Vec<CString> = names
             .iter()
             .map(|name| c_text(name))
@@ -272,10 +301,26 @@ impl Admin {
     pub(crate) fn settings(
         &self,
         names: &[&str],
-    ) -> Result<BTreeMap<String, Result<BTreeMap<String, String>, Refusal>>, Refusal> {
+    ) -> Result<ByTopic<BTreeMap<String, String>>, Refusal> {
+        self.settings_of(ResourceType::RD_KAFKA_RESOURCE_TOPIC, names)
+    }
+
+    /// A broker's settings.
+    pub(crate) fn broker_settings(&self, broker: i32) -> Result<BTreeMap<String, String>, Refusal> {
+        let kind = ResourceType::RD_KAFKA_RESOURCE_BROKER;
+        let settings = self.settings_of(kind, &[&broker.to_string()])?;
+        let first = settings.into_values().next();
+        first.unwrap_or_else(|| Err(Refusal::invalid("the answer is empty")))
+    }
+
+    fn settings_of(
+        &self,
+        kind: ResourceType,
+        names: &[&str],
+    ) -> Result<ByTopic<BTreeMap<String, String>>, Refusal> {
         let resources = names
             .iter()
-            .map(|name| config_resource(name))
+            .map(|name| config_resource(kind, name))
             .collect::<Result<Vec<_>, _>>()?;
         let mut pointers: Vec<_> = resources.iter().map(|resource| resource.0).collect();
         let operation = Operation::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS;
@@ -314,10 +359,7 @@ impl Admin {
     }
 
     /// Creates topics. Some may be created and others refused.
-    pub(crate) fn create(
-        &self,
-        topics: &[NewTopic<'_>],
-    ) -> Result<BTreeMap<String, Result<(), Refusal>>, Refusal> {
+    pub(crate) fn create(&self, topics: &[NewTopic<'_>]) -> Result<ByTopic<()>, Refusal> {
         let topics = topics
             .iter()
             .map(new_topic)
@@ -351,7 +393,7 @@ impl Admin {
     pub(crate) fn alter(
         &self,
         changes: &[(&str, Vec<(&str, &str)>)],
-    ) -> Result<BTreeMap<String, Result<(), Refusal>>, Refusal> {
+    ) -> Result<ByTopic<()>, Refusal> {
         let resources = changes
             .iter()
             .map(|(topic, settings)| changed_resource(topic, settings))
@@ -432,7 +474,8 @@ impl Admin {
         }
     }
 
-    /// The rules that name this principal.
+    /// The rules that name this principal. librdkafka drops the broker's refusal: without an
+    /// authorizer, and where they may not be seen ([`Nodes::may_describe`]), there are none.
     pub(crate) fn acls(&self, principal: &str) -> Result<Vec<AclRule>, Refusal> {
         let principal = c_text(principal)?;
         let mut message = ErrorText::new();
@@ -523,6 +566,13 @@ impl Admin {
         // arguments are within the bounds that rdkafka.h gives, so the answer is always 0.
         unsafe {
             sys::rd_kafka_AdminOptions_set_request_timeout(options.0, ms(timeout), error, size);
+            if operation == Operation::RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER {
+                let refused =
+                    sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1);
+                if !refused.is_null() {
+                    sys::rd_kafka_error_destroy(refused);
+                }
+            }
             if operation == Operation::RD_KAFKA_ADMIN_OP_CREATETOPICS {
                 let settle = ms(SETTLE_TIMEOUT);
                 sys::rd_kafka_AdminOptions_set_operation_timeout(options.0, settle, error, size);
@@ -737,13 +787,15 @@ unsafe fn description(topic: *const sys::rd_kafka_TopicDescription_t) -> Descrip
     }
 }
 
-fn config_resource(topic: &str) -> Result<Owned<sys::rd_kafka_ConfigResource_t>, Refusal> {
-    let topic = c_text(topic)?;
-    let kind = sys::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+fn config_resource(
+    kind: ResourceType,
+    name: &str,
+) -> Result<Owned<sys::rd_kafka_ConfigResource_t>, Refusal> {
+    let name = c_text(name)?;
     // SAFETY: the name is copied; own objects.
     unsafe {
         Owned::new(
-            sys::rd_kafka_ConfigResource_new(kind, topic.as_ptr()),
+            sys::rd_kafka_ConfigResource_new(kind, name.as_ptr()),
             sys::rd_kafka_ConfigResource_destroy,
         )
     }
@@ -753,7 +805,7 @@ fn changed_resource(
     topic: &str,
     settings: &[(&str, &str)],
 ) -> Result<Owned<sys::rd_kafka_ConfigResource_t>, Refusal> {
-    let resource = config_resource(topic)?;
+    let resource = config_resource(ResourceType::RD_KAFKA_RESOURCE_TOPIC, topic)?;
     let set = sys::rd_kafka_AlterConfigOpType_t::RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET;
     for (name, value) in settings {
         let (name, value) = (c_text(name)?, c_text(value)?);

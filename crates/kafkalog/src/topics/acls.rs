@@ -28,8 +28,21 @@ pub struct Acl {
 pub struct AclState {
     /// The rule.
     pub acl: Acl,
-    /// Whether it, or one that includes it, is there; `None`: the brokers have no authorizer.
-    pub granted: Option<bool>,
+    /// Whether it, or one that includes it, is there.
+    pub granted: Granted,
+}
+
+/// Whether a needed rule is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Granted {
+    /// It is, or one that includes it.
+    Yes,
+    /// It is not.
+    No,
+    /// Who asked may not see the rules: that takes `Describe` on the cluster.
+    Hidden,
+    /// The brokers have no authorizer: everybody may do everything.
+    NoAuthorizer,
 }
 
 /// What kind of thing a rule is about. The numbers are those of the protocol.

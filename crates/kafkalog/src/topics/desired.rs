@@ -188,7 +188,7 @@ pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
             Purpose::Internal,
             with_size(compacted(), state),
         ),
-        spec(&settings.marks_name(), Purpose::Marks, compacted()),
+        spec(&names.marks, Purpose::Marks, compacted()),
     ];
     inputs.chain(outputs).chain(rest).collect()
 }
@@ -198,10 +198,6 @@ impl Desired {
     #[must_use]
     pub fn input_name(&self, input: &str) -> String {
         format!("{}.{input}", self.application)
-    }
-
-    fn marks_name(&self) -> String {
-        format!("{}.internal.marks", self.application)
     }
 }
 

@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::acls::{Acl, AclState, needed_acls};
+use super::acls::{Acl, AclState, Granted, needed_acls};
 use super::desired::{Desired, Purpose, desired};
 use super::error::TopicsError;
 use super::plan::{Actual, ActualTopic, Plan, PlannedTopic, plan};
-use crate::native::admin::{Admin, Description, End, NewTopic, Refusal};
+use crate::native::admin::{Admin, Description, End, NewTopic, Nodes, Refusal};
 
 /// How long a new topic may take until all of its partitions have leaders.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Names of the property that has the brokers' addresses.
 const SERVERS: [&str; 2] = ["bootstrap.servers", "metadata.broker.list"];
+/// A broker's setting that names what enforces access rules; empty without.
+const AUTHORIZER: &str = "authorizer.class.name";
 const READY_POLL: Duration = Duration::from_millis(50);
 
 /// A cluster, for administration.
 #[derive(Debug)]
-pub struct Cluster {
+pub struct TopicAdmin {
     admin: Admin,
     servers: String,
-    id: String,
-    brokers: u32,
+    nodes: Nodes,
 }
 
 /// What to do about topics that are not there.
@@ -63,31 +64,34 @@ pub struct Usage {
     pub settings: Option<BTreeMap<String, String>>,
 }
 
-impl Cluster {
+impl TopicAdmin {
     /// Connects with these librdkafka properties.
     ///
     /// # Errors
     /// The properties cannot be used, or no broker answers within 15 seconds.
-    pub fn connect(properties: &[(String, String)]) -> Result<Cluster, TopicsError> {
+    pub fn connect(properties: &[(String, String)]) -> Result<TopicAdmin, TopicsError> {
         let admin = Admin::new(properties)?;
         let servers = properties.iter().rev();
         let mut servers = servers.filter(|(name, _)| SERVERS.contains(&name.as_str()));
         let servers = servers.next().map_or("", |(_, servers)| servers).to_owned();
-        let (id, brokers) = admin
+        let nodes = admin
             .cluster()
             .map_err(|refusal| TopicsError::refused("describe itself", &servers, refusal))?;
-        Ok(Cluster {
+        Ok(TopicAdmin {
             admin,
             servers,
-            id,
-            brokers,
+            nodes,
         })
     }
 
     /// The cluster's id.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.id
+        &self.nodes.cluster
+    }
+
+    fn brokers(&self) -> u32 {
+        u32::try_from(self.nodes.brokers.len()).unwrap_or(u32::MAX)
     }
 
     /// The topics of the application, and those of others that it reads, as they are.
@@ -95,7 +99,7 @@ impl Cluster {
     /// # Errors
     /// The cluster does not answer, or refuses.
     pub fn actual(&self, wanted: &Desired) -> Result<Actual, TopicsError> {
-        let specs = desired(wanted, self.brokers);
+        let specs = desired(wanted, self.brokers());
         let own = specs.iter().map(|spec| spec.name.as_str());
         let foreign = wanted.foreign.iter().map(String::as_str);
         let names: Vec<&str> = own.chain(foreign).collect();
@@ -112,8 +116,8 @@ impl Cluster {
             (name.clone(), topic)
         });
         Ok(Actual {
-            cluster: self.id.clone(),
-            brokers: self.brokers,
+            cluster: self.nodes.cluster.clone(),
+            brokers: self.brokers(),
             topics: topics.collect(),
         })
     }
@@ -243,18 +247,36 @@ impl Cluster {
     /// # Errors
     /// The cluster does not answer, or refuses.
     pub fn acls(&self, wanted: &Desired, principal: &str) -> Result<Vec<AclState>, TopicsError> {
-        let rules = match self.admin.acls(principal) {
-            Ok(rules) => Some(rules),
-            Err(refusal) if refusal.code == Refusal::SECURITY_DISABLED => None,
-            Err(refusal) => return Err(self.refused("show its access rules")(refusal)),
+        let rules = self.admin.acls(principal);
+        let rules = rules.map_err(self.refused("show its access rules"))?;
+        let without = match (self.has_authorizer()?, self.nodes.may_describe) {
+            (false, _) => Some(Granted::NoAuthorizer),
+            (true, false) => Some(Granted::Hidden),
+            (true, true) => None,
         };
-        let states = needed_acls(wanted).into_iter().map(|acl| AclState {
-            granted: rules
-                .as_ref()
-                .map(|rules| rules.iter().any(|rule| acl.is_within(rule))),
-            acl,
+        let states = needed_acls(wanted).into_iter().map(|acl| {
+            let found = || match rules.iter().any(|rule| acl.is_within(rule)) {
+                true => Granted::Yes,
+                false => Granted::No,
+            };
+            let granted = without.unwrap_or_else(found);
+            AclState { acl, granted }
         });
         Ok(states.collect())
+    }
+
+    /// Without an authorizer everybody may see a broker's settings, that there is none among them.
+    fn has_authorizer(&self) -> Result<bool, TopicsError> {
+        let Some(broker) = self.nodes.brokers.first() else {
+            return Ok(true);
+        };
+        match self.admin.broker_settings(*broker) {
+            Ok(settings) => Ok(settings
+                .get(AUTHORIZER)
+                .is_none_or(|class| !class.is_empty())),
+            Err(refusal) if refusal.code == Refusal::CLUSTER_UNAUTHORIZED => Ok(true),
+            Err(refusal) => Err(self.refused("show a broker's settings")(refusal)),
+        }
     }
 
     /// Adds rules for `principal`.
