@@ -10,11 +10,15 @@ use wire::meta::{MetaReader, MetaWriter};
 
 use crate::clock::{ClockSource, StreamClock};
 
+/// Version of the format; that before is still read.
+const VERSION: u8 = 2;
+
 /// Key of the bookkeeping in its table.
 pub const KEY: &[u8] = b"task";
 
 /// What became of the records that a task consumed. Records in = the sum of all of these, where a
-/// forwarded one counts again at its owner.
+/// forwarded one counts again at its owner, less what was split off: a record that a mapping makes
+/// several of counts each of its events, and once more if others of it were rejected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
     /// Taken in, in its place.
@@ -29,14 +33,18 @@ pub struct Counts {
     pub forwarded: u64,
     /// Control records.
     pub control: u64,
+    /// Records that no rule of their topic's mapping is for.
+    pub ignored: u64,
+    /// Parts of records beyond the first of each. Taken off the sum.
+    pub split_off: u64,
     /// Changes written to output topics. Not part of the sum.
     pub outputs: u64,
 }
 
 impl Counts {
-    /// Every count with its name, in the order in which they are stored.
+    /// Every count with its name.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 7] {
+    pub fn named(&self) -> [(&'static str, u64); 9] {
         [
             ("applied", self.applied),
             ("late", self.late),
@@ -44,6 +52,8 @@ impl Counts {
             ("dead_lettered", self.dead_lettered),
             ("forwarded", self.forwarded),
             ("control", self.control),
+            ("ignored", self.ignored),
+            ("split_off", self.split_off),
             ("outputs", self.outputs),
         ]
     }
@@ -56,18 +66,22 @@ impl Counts {
         self.dead_lettered += other.dead_lettered;
         self.forwarded += other.forwarded;
         self.control += other.control;
+        self.ignored += other.ignored;
+        self.split_off += other.split_off;
         self.outputs += other.outputs;
     }
 
-    /// Records consumed: the sum of what can become of one.
+    /// Records consumed: the sum of what can become of them, each counted once.
     #[must_use]
     pub fn consumed(&self) -> u64 {
-        self.applied
+        let parts = self.applied
             + self.late
             + self.deduplicated
             + self.dead_lettered
             + self.forwarded
             + self.control
+            + self.ignored;
+        parts.saturating_sub(self.split_off)
     }
 }
 
@@ -87,7 +101,7 @@ impl Bookkeeping {
     /// The bytes that stand in the store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = MetaWriter::new();
+        let mut out = MetaWriter::of_version(VERSION);
         out.time(self.clock.stream_time);
         out.time(self.clock.lowest);
         out.time(self.clock.input_time);
@@ -108,7 +122,18 @@ impl Bookkeeping {
             }
             out.time(*time);
         }
-        for (_, count) in self.counts.named() {
+        let counts = &self.counts;
+        for count in [
+            counts.applied,
+            counts.late,
+            counts.deduplicated,
+            counts.dead_lettered,
+            counts.forwarded,
+            counts.control,
+            counts.outputs,
+            counts.ignored,
+            counts.split_off,
+        ] {
             out.number(count);
         }
         out.number(self.fed.len() as u64);
@@ -124,7 +149,7 @@ impl Bookkeeping {
     /// # Errors
     /// [`Corrupt`]: the bytes are damaged, or of a format that this version does not know.
     pub fn decode(bytes: &[u8]) -> Result<Bookkeeping, Corrupt> {
-        let mut from = MetaReader::new(bytes)?;
+        let (version, mut from) = MetaReader::up_to_version(VERSION, bytes)?;
         let mut clock = StreamClock {
             stream_time: from.time()?,
             lowest: from.time()?,
@@ -140,7 +165,7 @@ impl Bookkeeping {
             };
             clock.sources.insert(source, from.time()?);
         }
-        let counts = Counts {
+        let mut counts = Counts {
             applied: from.number()?,
             late: from.number()?,
             deduplicated: from.number()?,
@@ -148,7 +173,13 @@ impl Bookkeeping {
             forwarded: from.number()?,
             control: from.number()?,
             outputs: from.number()?,
+            ..Counts::default()
         };
+        // The first version had no mapped topics.
+        if version > 1 {
+            counts.ignored = from.number()?;
+            counts.split_off = from.number()?;
+        }
         let mut fed = BTreeMap::new();
         for _ in 0..from.number()? {
             fed.insert(from.small()?, from.time()?);
@@ -172,6 +203,8 @@ mod tests {
         book.clock.observe(&ClockSource::Upstream(3), TimeMs(11));
         book.counts.applied = 1;
         book.counts.outputs = u64::MAX;
+        book.counts.ignored = 8;
+        book.counts.split_off = 9;
         book.fed = BTreeMap::from([(3, TimeMs(7)), (15, TimeMs::MIN)]);
         let bytes = book.encode();
         assert_eq!(Bookkeeping::decode(&bytes), Ok(book));

@@ -19,6 +19,11 @@ use crate::port::{Record, TopicPartition};
 pub enum Input {
     /// An event.
     Event(Box<Event>),
+    /// Events of one record, oldest first, and where others of it were rejected, the reason and
+    /// what came. They are consumed together: a commit takes them all in or none.
+    Several(Vec<Event>, Option<Box<(Rejection, Record)>>),
+    /// Nothing that a mapping has a rule for.
+    Ignored,
     /// A record of `internal.routed`.
     Routed(Routed),
     /// Not an event, with the reason and what came.
@@ -30,12 +35,25 @@ pub enum Input {
 pub struct Waiting {
     /// Its offset.
     pub offset: u64,
-    /// Its event time; of a rejected one, the beginning of time, so that it holds nobody up.
+    /// Its event time: that of its oldest event; without one the beginning of time, so that it
+    /// holds nobody up.
     pub time: TimeMs,
-    /// Key of the profile that it belongs to, if it is an event.
+    /// Key of the profile that it belongs to, if it is one event.
     pub owner: Option<Text>,
     /// What it is.
     pub input: Input,
+}
+
+impl Waiting {
+    /// Keys of the profiles that it belongs to.
+    pub fn owners(&self) -> impl Iterator<Item = Text> {
+        let events = match &self.input {
+            Input::Several(events, _) => events.as_slice(),
+            _ => &[],
+        };
+        let owners = events.iter().filter_map(|e| e.owner().map(|o| o.key()));
+        self.owner.iter().cloned().chain(owners)
+    }
 }
 
 /// One input of a task.

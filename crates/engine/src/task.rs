@@ -168,9 +168,8 @@ impl Task {
         let mut wanted: Vec<Text> = self
             .inbox
             .waiting(lane)
-            .filter_map(|w| w.owner.as_ref())
-            .filter(|key| !self.profiles.contains_key(*key))
-            .cloned()
+            .flat_map(Waiting::owners)
+            .filter(|key| !self.profiles.contains_key(key))
             .collect();
         wanted.sort_unstable();
         wanted.dedup();
@@ -226,11 +225,16 @@ impl Task {
         };
         self.batch.positions.insert(lane, waiting.offset + 1);
         self.batch.consumed += 1;
-        self.consume(waiting, state)?;
+        self.consume(lane, waiting, state)?;
         Ok(Step::Advanced)
     }
 
-    fn consume(&mut self, waiting: Waiting, state: &dyn StateReader) -> Result<(), StateError> {
+    fn consume(
+        &mut self,
+        lane: usize,
+        waiting: Waiting,
+        state: &dyn StateReader,
+    ) -> Result<(), StateError> {
         let owned = |owner: Option<Text>| {
             owner.ok_or_else(|| {
                 StateError("an event without an owner passed the decoder".to_owned())
@@ -238,6 +242,24 @@ impl Task {
         };
         match waiting.input {
             Input::Event(event) => self.route(&event, &owned(waiting.owner)?, state),
+            Input::Several(events, rejected) => {
+                let parts = events.len() + usize::from(rejected.is_some());
+                self.book.counts.split_off += (parts as u64).saturating_sub(1);
+                for (at, event) in events.iter().enumerate() {
+                    if at > 0 {
+                        self.move_on(lane, event.time, state)?;
+                    }
+                    self.route(event, &owned(event.owner().map(|o| o.key()))?, state)?;
+                }
+                if let Some(rejected) = rejected {
+                    self.dead_letter(&rejected.0, rejected.1);
+                }
+                Ok(())
+            }
+            Input::Ignored => {
+                self.book.counts.ignored += 1;
+                Ok(())
+            }
             Input::Routed(Routed::Event { event, .. }) => {
                 self.apply(&event, &owned(waiting.owner)?, state)
             }
@@ -255,6 +277,20 @@ impl Task {
                 Ok(())
             }
         }
+    }
+
+    /// To the next event of a record: what the one before left due fires, the clock goes on to
+    /// `time`, and what is due by that fires, as if each were a record of its own.
+    fn move_on(
+        &mut self,
+        lane: usize,
+        time: TimeMs,
+        state: &dyn StateReader,
+    ) -> Result<(), StateError> {
+        while self.fire_next(state)? {}
+        self.book.clock.observe(&self.sources[lane], time);
+        while self.fire_next(state)? {}
+        Ok(())
     }
 
     /// Fires the next timer that is due by the clock as it stands.
@@ -430,6 +466,7 @@ impl Task {
 fn moves_clock(input: &ClockSource, waiting: &Waiting) -> Option<(ClockSource, TimeMs)> {
     match &waiting.input {
         Input::Event(event) => Some((input.clone(), event.time)),
+        Input::Several(events, _) => Some((input.clone(), events.first()?.time)),
         Input::Routed(
             Routed::Event {
                 from,
@@ -441,7 +478,7 @@ fn moves_clock(input: &ClockSource, waiting: &Waiting) -> Option<(ClockSource, T
                 upstream_time,
             },
         ) => Some((ClockSource::Upstream(*from), *upstream_time)),
-        Input::Routed(_) | Input::Rejected(_) => None,
+        Input::Routed(_) | Input::Ignored | Input::Rejected(_) => None,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use domain::time::TimeMs;
 use wire::routed::Routed;
-use wire::{Decoder, Rejection};
+use wire::{Decoded, InputRecord, Inputs, Rejection};
 
 use crate::bookkeeping::Counts;
 use crate::inbox::{Input, Waiting};
@@ -31,7 +31,7 @@ pub struct Owned<S> {
 #[derive(Debug)]
 pub struct Worker<S> {
     owned: Vec<Owned<S>>,
-    decoder: Decoder,
+    inputs: Inputs,
     routed: TopicName,
 }
 
@@ -61,12 +61,13 @@ pub struct Processed {
 }
 
 impl<S: StateStore> Worker<S> {
-    /// A worker over `owned`. `routed` is the name of `internal.routed`.
+    /// A worker over `owned`, whose inputs `inputs` decodes: a decoder alone where no topic is
+    /// mapped. `routed` is the name of `internal.routed`.
     #[must_use]
-    pub fn new(owned: Vec<Owned<S>>, decoder: Decoder, routed: TopicName) -> Worker<S> {
+    pub fn new(owned: Vec<Owned<S>>, inputs: impl Into<Inputs>, routed: TopicName) -> Worker<S> {
         Worker {
             owned,
-            decoder,
+            inputs: inputs.into(),
             routed,
         }
     }
@@ -136,7 +137,7 @@ impl<S: StateStore> Worker<S> {
                         let is_routed = source.topic == self.routed;
                         let mut waiting = Vec::with_capacity(records.len());
                         for record in records {
-                            waiting.push(decode(&mut self.decoder, record, is_routed)?);
+                            waiting.push(decode(&self.inputs, record, is_routed)?);
                         }
                         task.inbox().put(lane, waiting.into_iter());
                         task.prefetch(lane, store)?;
@@ -195,7 +196,7 @@ impl<S: StateStore> Worker<S> {
     }
 }
 
-fn decode(decoder: &mut Decoder, record: Record, is_routed: bool) -> Result<Waiting, LogError> {
+fn decode(inputs: &Inputs, record: Record, is_routed: bool) -> Result<Waiting, LogError> {
     let offset = record.offset;
     if is_routed {
         let bytes = record.value.as_deref().unwrap_or_default();
@@ -215,29 +216,37 @@ fn decode(decoder: &mut Decoder, record: Record, is_routed: bool) -> Result<Wait
             input: Input::Routed(routed),
         });
     }
-    let decoded = decoder.decode(
-        record.key.as_deref(),
-        record.value.as_deref(),
-        record.timestamp,
-    );
-    Ok(match decoded {
-        Ok(event) => Waiting {
-            offset,
-            time: event.time,
-            owner: event.owner().map(|owner| owner.key()),
-            input: Input::Event(Box::new(event)),
-        },
-        Err(rejection) => rejected(offset, rejection, record),
-    })
-}
-
-fn rejected(offset: u64, rejection: Rejection, record: Record) -> Waiting {
-    Waiting {
+    let decoded = inputs.decode(&InputRecord {
+        topic: &record.source.topic,
+        partition: record.source.partition,
         offset,
-        time: TimeMs::MIN,
-        owner: None,
-        input: Input::Rejected(Box::new((rejection, record))),
-    }
+        timestamp: record.timestamp,
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+    });
+    let with_record = |rejection: Rejection| Box::new((rejection, record));
+    let (time, owner, input) = match decoded {
+        Decoded::Event(event) => (
+            event.time,
+            event.owner().map(|owner| owner.key()),
+            Input::Event(event),
+        ),
+        Decoded::Several(events, rejection) => (
+            events.first().map_or(TimeMs::MIN, |oldest| oldest.time),
+            None,
+            Input::Several(events, rejection.map(with_record)),
+        ),
+        Decoded::Rejected(rejection) => {
+            (TimeMs::MIN, None, Input::Rejected(with_record(rejection)))
+        }
+        Decoded::Ignored => (TimeMs::MIN, None, Input::Ignored),
+    };
+    Ok(Waiting {
+        offset,
+        time,
+        owner,
+        input,
+    })
 }
 
 /// Where a routed record stands among events: a control record comes after those of its instant.

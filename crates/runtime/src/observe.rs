@@ -248,9 +248,12 @@ impl<'d> Gauges<'d> {
             (Outcome::DeadLettered, told.dead_lettered, now.dead_lettered),
             (Outcome::Forwarded, told.forwarded, now.forwarded),
             (Outcome::Control, told.control, now.control),
+            (Outcome::Ignored, told.ignored, now.ignored),
         ] {
             self.metrics.records(outcome, is.saturating_sub(was));
         }
+        let split_off = now.split_off.saturating_sub(told.split_off);
+        self.metrics.records_split_off.inc_by(split_off);
         let consumed = now.consumed().saturating_sub(told.consumed());
         self.metrics.records_read.inc_by(consumed);
     }

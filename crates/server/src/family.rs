@@ -70,7 +70,13 @@ families! {
     );
     RECORDS = counter(
         "clvstream_records_total", Some("outcome"),
-        "What became of the records read. They add up to clvstream_records_read_total.",
+        "What became of the records read. They add up to clvstream_records_read_total plus \
+         clvstream_records_split_off_total.",
+    );
+    RECORDS_SPLIT_OFF = counter(
+        "clvstream_records_split_off_total", None,
+        "Parts beyond the first of records that a mapping makes several events of: each part \
+         counts in clvstream_records_total.",
     );
     DEAD_LETTERS = counter(
         "clvstream_dead_letters_total", Some("class"),

@@ -36,7 +36,7 @@ macro_rules! label_values {
 }
 
 label_values! {
-    /// What became of a record that was read.
+    /// What became of a record that was read, or of a part of one.
     Outcome {
         /// Changed a profile or the shop's totals.
         Applied = "applied",
@@ -50,6 +50,8 @@ label_values! {
         Forwarded = "forwarded",
         /// Was a control record.
         Control = "control",
+        /// Came in a mapped topic, and no rule of the mapping is for it.
+        Ignored = "ignored",
     }
 }
 
@@ -105,6 +107,8 @@ impl CounterSet {
 pub struct Metrics {
     /// Records read.
     pub records_read: IntCounter,
+    /// Parts of records beyond the first of each.
+    pub records_split_off: IntCounter,
     records: CounterSet,
     dead_letters: CounterSet,
     outputs: IntCounterVec,
@@ -161,6 +165,7 @@ impl Metrics {
             .set(1);
         Ok(Metrics {
             records_read: counter(family::RECORDS_READ)?,
+            records_split_off: counter(family::RECORDS_SPLIT_OFF)?,
             records: CounterSet::new(
                 &counters(family::RECORDS)?,
                 Outcome::ALL.iter().map(|outcome| outcome.as_str()),

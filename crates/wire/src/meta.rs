@@ -6,8 +6,8 @@ use domain::time::TimeMs;
 
 use crate::bin::{Corrupt, Put, Take};
 
-/// Format of bookkeeping records.
-const FORMAT: u8 = 1;
+/// Version of bookkeeping records that have had only one.
+const FIRST: u8 = 1;
 
 /// Writes a record.
 #[derive(Debug)]
@@ -17,7 +17,13 @@ impl MetaWriter {
     /// An empty record.
     #[must_use]
     pub fn new() -> MetaWriter {
-        MetaWriter(vec![FORMAT])
+        MetaWriter::of_version(FIRST)
+    }
+
+    /// An empty record in version `version` of its format.
+    #[must_use]
+    pub fn of_version(version: u8) -> MetaWriter {
+        MetaWriter(vec![version])
     }
 
     /// Appends a number.
@@ -58,11 +64,20 @@ impl<'a> MetaReader<'a> {
     /// # Errors
     /// [`Corrupt`]: a format that this version does not know.
     pub fn new(bytes: &'a [u8]) -> Result<MetaReader<'a>, Corrupt> {
+        MetaReader::up_to_version(FIRST, bytes).map(|(_, reader)| reader)
+    }
+
+    /// A reader of `bytes`, and the version that they are in: `newest` or an earlier one.
+    ///
+    /// # Errors
+    /// [`Corrupt`]: a format that this version does not know.
+    pub fn up_to_version(newest: u8, bytes: &'a [u8]) -> Result<(u8, MetaReader<'a>), Corrupt> {
         let mut take = Take::new(bytes, "a bookkeeping record");
-        if take.u8()? != FORMAT {
+        let version = take.u8()?;
+        if !(FIRST..=newest).contains(&version) {
             return Err(take.corrupt("it is of an unknown format version"));
         }
-        Ok(MetaReader(take))
+        Ok((version, MetaReader(take)))
     }
 
     /// The next number.

@@ -94,7 +94,7 @@ proptest! {
 fn an_input_without_records_does_not_use_up_the_budget() {
     let mut rig = Rig::new(1);
     let order = crate::support::events::order("ann", "o1", crate::support::events::START, 100);
-    rig.send(&order); // in the second of three inputs
+    rig.send(&order); // in the second of four inputs
     rig.run(1);
     assert_eq!(rig.counts().applied, 1);
 }

@@ -4,7 +4,7 @@
 //! never change.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use domain::time::TimeMs;
 use engine::bookkeeping::{Bookkeeping, Counts};
@@ -15,10 +15,13 @@ use engine::port::TopicPartition;
 /// 2011-03-01T08:26:00Z.
 const T: TimeMs = TimeMs(1_298_967_960_000);
 
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
 #[track_caller]
 fn golden(file: &str, written: &[u8]) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let path = folder.join(file);
+    let path = folder().join(file);
     if !path.exists() && std::env::var("CLVSTREAM_WRITE_GOLDEN").as_deref() == Ok("true") {
         std::fs::write(&path, written).expect("the golden file");
     }
@@ -48,12 +51,23 @@ fn bookkeeping() {
             dead_lettered: 4,
             forwarded: 55_555,
             control: 6,
+            ignored: 7,
+            split_off: 8_888,
             outputs: u64::MAX,
         },
         fed: BTreeMap::from([(3, T), (15, TimeMs::MIN)]),
     };
-    let golden = golden("bookkeeping_v1.bin", &book.encode());
-    assert_eq!(Bookkeeping::decode(&golden), Ok(book));
+    let newest = golden("bookkeeping_v2.bin", &book.encode());
+    assert_eq!(Bookkeeping::decode(&newest), Ok(book.clone()));
+    // The first version had no mapped topics, and so no records ignored or split.
+    let first = std::fs::read(folder().join("bookkeeping_v1.bin")).expect("the golden file");
+    let counts = Counts {
+        ignored: 0,
+        split_off: 0,
+        ..book.counts
+    };
+    let book = Bookkeeping { counts, ..book };
+    assert_eq!(Bookkeeping::decode(&first), Ok(book));
 }
 
 #[test]

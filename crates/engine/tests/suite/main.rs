@@ -13,6 +13,7 @@ mod boundaries;
 mod crashes;
 mod generate;
 mod golden;
+mod mapped;
 mod partitions;
 mod scripts;
 mod timers;

@@ -15,18 +15,23 @@ use engine::port::{CommitError, Table, TopicName, TopicPartition};
 use engine::task::{Setup, Task};
 use engine::topics::Topics;
 use engine::worker::{Owned, Worker, WorkerError};
-use serde_json::Value;
+use serde_json::{Value, json};
+use wire::mapping::Mapping;
 use wire::routed::Routed;
 use wire::state::{decode_day, decode_profile, derived_timer, split_day_key};
 use wire::{
-    Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet, currency_by_code, partition_of,
+    Decoder, Encoder, Format, InputRules, Inputs, OutputEncoder, SchemaSet, currency_by_code,
+    partition_of,
 };
 
 use super::map_store::MapStore;
 use super::memory_log::{MemoryLog, Stored};
 
 /// The inputs, each with as many partitions as there are tasks.
-pub(crate) const INPUTS: [&str; 2] = ["clicks", "orders"];
+pub(crate) const INPUTS: [&str; 3] = ["clicks", "orders", FOREIGN];
+
+/// An input that is read by a mapping: lists of events.
+pub(crate) const FOREIGN: &str = "foreign";
 
 /// Task, table, key and value.
 pub(crate) type StateEntry = (u32, Table, Vec<u8>, Arc<[u8]>);
@@ -113,6 +118,18 @@ impl Rig {
             headers: Vec::new(),
         };
         self.log.append(&source(topic, partition), stored);
+    }
+
+    /// `events` as one record of the foreign input.
+    pub(crate) fn send_foreign(&mut self, partition: u32, events: &[Event]) {
+        let encoded = |event| self.encoder.encode(event, Format::Json).expect("JSON");
+        let events: Vec<Value> = events
+            .iter()
+            .map(|event| serde_json::from_slice(&encoded(event)).expect("JSON"))
+            .collect();
+        let value = json!({ "events": events }).to_string();
+        let at = TimeMs(4_000_000_000_000);
+        self.send_bytes(FOREIGN, partition, at, b"k", value.as_bytes());
     }
 
     /// A control record to one task.
@@ -336,6 +353,42 @@ fn decoder(schemas: &SchemaSet) -> Decoder {
     Decoder::new(InputRules::new(currency()), schemas).expect("a decoder")
 }
 
+/// Fields of each type of event in the foreign input, besides those that all have.
+const FOREIGN_TYPES: [(&str, &[&str]); 9] = [
+    ("page_viewed", &[]),
+    ("lead_captured", &[]),
+    ("product_viewed", &["product_id", "category"]),
+    ("product_added", &["product_id", "category", "quantity"]),
+    ("nps_answered", &["score"]),
+    ("order_completed", &["order_id", "subtotal", "total"]),
+    ("order_refunded", &["refund_id", "order_id", "amount"]),
+    ("order_cancelled", &["order_id"]),
+    ("order_delivered", &["order_id"]),
+];
+
+/// The rule of the foreign input's mapping that is for `event`.
+pub(crate) fn foreign_rule(event: &Event) -> Option<usize> {
+    let of = event.body.type_name();
+    FOREIGN_TYPES.iter().position(|(name, _)| *name == of)
+}
+
+fn inputs(schemas: &SchemaSet) -> Inputs {
+    let mut text = "format = \"json\"\n[time]\nformat = [\"iso\", \"epoch_ms\"]\n".to_owned();
+    for (name, fields) in FOREIGN_TYPES {
+        let _ = writeln!(text, "[[event]]\ntype = \"{name}\"\nfor_each = \"events\"");
+        let _ = writeln!(text, "when = {{ type = \"{name}\" }}\n[event.fields]");
+        for field in ["event_id", "event_time", "customer_id"]
+            .iter()
+            .chain(fields)
+        {
+            let _ = writeln!(text, "{field} = \"{{{field}}}\"");
+        }
+    }
+    let mapping = Mapping::parse("foreign.toml", &text).expect("a mapping");
+    let mapped = BTreeMap::from([(FOREIGN.to_owned(), Arc::new(mapping))]);
+    Inputs::new(decoder(schemas), mapped).expect("a mapping for a topic")
+}
+
 fn worker(setup: &Arc<Setup>, schemas: &SchemaSet, stores: Vec<MapStore>) -> Worker<MapStore> {
     let owned = stores
         .into_iter()
@@ -347,5 +400,5 @@ fn worker(setup: &Arc<Setup>, schemas: &SchemaSet, stores: Vec<MapStore>) -> Wor
             Owned { task, store }
         })
         .collect();
-    Worker::new(owned, decoder(schemas), setup.topics.routed.clone())
+    Worker::new(owned, inputs(schemas), setup.topics.routed.clone())
 }
