@@ -146,7 +146,7 @@ fn each_record_is_accounted_for_once() {
     let cases: [(Vec<Event>, [u64; 4]); 6] = [
         (vec![], [0, 0, 1, 0]),
         (good(), [2, 0, 0, 1]),
-        (with(&[bad.clone()]), [2, 1, 0, 2]),
+        (with(std::slice::from_ref(&bad)), [2, 1, 0, 2]),
         (with(&[bad.clone(), bad.clone()]), [2, 1, 0, 2]),
         (with(&[repeated]), [2, 1, 0, 2]),
         (vec![bad.clone(), bad], [0, 1, 0, 0]),
