@@ -8,6 +8,7 @@
     reason = "tests may panic"
 )]
 
+mod secured;
 mod topics;
 
 use std::io::{BufRead, BufReader, Read};
