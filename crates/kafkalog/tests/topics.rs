@@ -227,7 +227,7 @@ fn a_topic_that_was_made_again_is_named() {
         .unwrap_err();
     let said = refused.to_string();
     assert!(
-        said.contains(&format!("{changelog} was deleted (id ")),
+        said.contains(&format!("{changelog}: was deleted (id ")),
         "{said}"
     );
     await_gone(&cluster, &shop, 8);

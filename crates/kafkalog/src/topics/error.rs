@@ -43,16 +43,22 @@ pub enum TopicsError {
     Missing(Vec<String>),
     /// Topics of others that there have to be are not there.
     #[error(
-        "missing on the kafka cluster: {}; these topics belong to others, who make them, or the principal may not see them",
-        .0.join(", ")
+        "missing on the kafka cluster: {}; {}",
+        .0.join(", "),
+        Problem::ForeignMissing.advice()
     )]
     MissingForeign(Vec<String>),
     /// Topics were deleted, and perhaps made again, after the deployment recorded them.
-    #[error("{}", recreated_lines(.0))]
+    #[error("topics are not those that were recorded{}\n{}", recreated_lines(.0), Recreated::ADVICE)]
     Recreated(Vec<Recreated>),
     /// Topics are there, and as they cannot be used.
-    #[error("the topics cannot be used{}", listed(.0))]
-    Problems(Vec<(String, String)>),
+    #[error("the topics cannot be used{}\n{}", listed(.topics), .advice.join("; "))]
+    Problems {
+        /// Topics, and what is in the way.
+        topics: Vec<(String, String)>,
+        /// What to do about it.
+        advice: Vec<&'static str>,
+    },
     /// Topics were created, and the cluster does not show them.
     #[error("the kafka cluster has no leaders yet for {}; try again, or look at the brokers' logs", .0.join(", "))]
     NotReady(Vec<String>),
@@ -81,8 +87,14 @@ impl TopicsError {
     pub(super) fn problems<'a>(
         problems: impl Iterator<Item = (&'a str, &'a Problem)>,
     ) -> TopicsError {
-        let listed = problems.map(|(topic, problem)| (topic.to_owned(), problem.to_string()));
-        TopicsError::Problems(listed.collect())
+        let (mut topics, mut advice) = (Vec::new(), Vec::new());
+        for (topic, problem) in problems {
+            topics.push((topic.to_owned(), problem.to_string()));
+            if !advice.contains(&problem.advice()) {
+                advice.push(problem.advice());
+            }
+        }
+        TopicsError::Problems { topics, advice }
     }
 }
 
@@ -94,6 +106,8 @@ fn listed(topics: &[(String, String)]) -> String {
 }
 
 fn recreated_lines(topics: &[Recreated]) -> String {
-    let lines: Vec<String> = topics.iter().map(Recreated::to_string).collect();
-    lines.join("\n")
+    topics
+        .iter()
+        .map(|recreated| format!("\n  {}: {recreated}", recreated.topic))
+        .collect()
 }

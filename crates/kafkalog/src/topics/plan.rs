@@ -111,26 +111,36 @@ impl Problem {
             Problem::Replication { .. } | Problem::SettingsHidden => false,
         }
     }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        match self {
+            Problem::Partitions { .. } => {
+                "the number of partitions is fixed at the first start: set `partitions` to what is there, or take another `application_id`"
+            }
+            Problem::Replication { .. } => "`kafka-reassign-partitions` adds replicas",
+            Problem::SettingsHidden => "the user needs DescribeConfigs on the topic",
+            Problem::Recreated(_) => Recreated::ADVICE,
+            Problem::ForeignMissing => {
+                "a topic without the application's prefix belongs to others, who make it, and let the user read it"
+            }
+        }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Partitions { actual, wanted } => write!(
-                f,
-                "has {actual} partitions and must have {wanted}: the number is fixed at the first start; set `partitions = {actual}`, or take another `application_id`"
-            ),
-            Problem::Replication { actual, wanted } => write!(
-                f,
-                "has {actual} of {wanted} replicas; `kafka-reassign-partitions` adds some"
-            ),
-            Problem::SettingsHidden => f.write_str(
-                "its settings may not be seen: the principal needs DescribeConfigs on it",
-            ),
-            Problem::Recreated(recreated) => recreated.fmt(f),
-            Problem::ForeignMissing => {
-                f.write_str("is not there, or may not be seen; it belongs to others, who make it")
+            Problem::Partitions { actual, wanted } => {
+                write!(f, "has {actual} partitions and must have {wanted}")
             }
+            Problem::Replication { actual, wanted } => {
+                write!(f, "has {actual} of {wanted} replicas")
+            }
+            Problem::SettingsHidden => f.write_str("its settings may not be seen"),
+            Problem::Recreated(recreated) => recreated.fmt(f),
+            Problem::ForeignMissing => f.write_str("is not there, or may not be seen"),
         }
     }
 }
@@ -148,20 +158,19 @@ pub struct Recreated {
 
 impl fmt::Display for Recreated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recreated {
-            topic, recorded, ..
-        } = self;
+        let recorded = &self.recorded;
         match &self.actual {
             Some(actual) => write!(
                 f,
-                "{topic} was deleted and made again (id {recorded} is now {actual})"
+                "was deleted and made again (id {recorded} is now {actual})"
             ),
-            None => write!(f, "{topic} was deleted (id {recorded})"),
-        }?;
-        f.write_str(
-            ": offsets and state refer to records that are gone; start over with another `application_id` and load the history again",
-        )
+            None => write!(f, "was deleted (id {recorded})"),
+        }
     }
+}
+
+impl Recreated {
+    pub(super) const ADVICE: &'static str = "offsets and state refer to records that are gone: take another `application_id` and load the history again";
 }
 
 /// The recorded topics that are gone, or others of the same name. `actual` has the ids by name.
@@ -390,7 +399,7 @@ mod tests {
         };
         let plan = plan(&shop(), &none(), &empty);
         assert_eq!(plan.created().count(), 10);
-        let foreign = "is not there, or may not be seen; it belongs to others, who make it";
+        let foreign = "is not there, or may not be seen";
         assert_eq!(problems(&plan), [("erp.orders", foreign.to_owned())]);
         assert_eq!(plan.fatal().count(), 1);
     }
@@ -451,7 +460,7 @@ mod tests {
             topic.partitions = 7
         });
         let plan = plan(&shop(), &none(), &actual);
-        let said = "has 7 partitions and must have 4: the number is fixed at the first start; set `partitions = 7`, or take another `application_id`";
+        let said = "has 7 partitions and must have 4";
         assert_eq!(problems(&plan), [("shop.internal.routed", said.to_owned())]);
     }
 
@@ -461,8 +470,8 @@ mod tests {
         alter(&mut actual, "shop.dlq", |topic| topic.replication = 1);
         alter(&mut actual, "shop.orders", |topic| topic.settings = None);
         let plan = plan(&shop(), &none(), &actual);
-        let hidden = "its settings may not be seen: the principal needs DescribeConfigs on it";
-        let few = "has 1 of 3 replicas; `kafka-reassign-partitions` adds some";
+        let hidden = "its settings may not be seen";
+        let few = "has 1 of 3 replicas";
         let expected = [
             ("shop.orders", hidden.to_owned()),
             ("shop.dlq", few.to_owned()),
@@ -487,19 +496,14 @@ mod tests {
         actual.topics.remove("shop.internal.changelog");
         let plan = plan(&shop(), &recorded, &actual);
         assert_eq!(plan.created().count(), 0);
-        let rest = "offsets and state refer to records that are gone; start over with another `application_id` and load the history again";
         let expected = [
             (
                 "shop.orders",
-                format!(
-                    "shop.orders was deleted and made again (id id of shop.orders is now new): {rest}"
-                ),
+                "was deleted and made again (id id of shop.orders is now new)".to_owned(),
             ),
             (
                 "shop.internal.changelog",
-                format!(
-                    "shop.internal.changelog was deleted (id id of shop.internal.changelog): {rest}"
-                ),
+                "was deleted (id id of shop.internal.changelog)".to_owned(),
             ),
         ];
         assert_eq!(problems(&plan), expected);
