@@ -14,7 +14,10 @@ mod lines;
 mod render;
 mod rows;
 
-pub use check::{MappedSample, MappingCheck, RejectedSample, mapping_check};
+pub use check::{
+    MappedSample, MappingCheck, Place, RejectedSample, TopicRecord, Tried, mapping_check,
+    topic_check,
+};
 pub use compression::Progress;
 pub use render::render;
 pub use rows::{Content, RowReader, SourceError, SourceRow};

@@ -1,10 +1,13 @@
-//! Showing what a mapping makes of a file.
+//! Showing what a mapping makes of a file or a topic.
 
 use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::check::{MappedSample, MappingCheck};
+use crate::check::{MappedSample, MappingCheck, Place, Tried};
+
+/// How many fields that nothing reads are shown.
+const SHOWN_FIELDS: usize = 30;
 
 /// Writes `check` to `out`: as one JSON object, or as tables for people.
 ///
@@ -25,10 +28,26 @@ pub fn render(check: &MappingCheck, json: bool, out: &mut dyn Write) -> io::Resu
     if !check.rejected.is_empty() {
         writeln!(out, "\nFirst rejections")?;
         for sample in &check.rejected {
-            let (row, line) = (sample.row, sample.line);
-            writeln!(out, "  row {row} (line {line})  {}", sample.class)?;
+            writeln!(out, "  {}  {}", sample.place, sample.class)?;
             writeln!(out, "    {}", sample.message)?;
             writeln!(out, "    | {}", printable(&sample.raw))?;
+        }
+    }
+    if !check.unread_fields.is_empty() {
+        writeln!(out, "\nFields that the mapping does not name")?;
+        let mut fields: Vec<(&String, &u64)> = check.unread_fields.iter().collect();
+        fields.sort_by_key(|(name, rows)| (std::cmp::Reverse(**rows), *name));
+        let names: Vec<String> = fields.iter().map(|(name, _)| printable(name)).collect();
+        let widest = names.iter().map(|name| name.len()).max().unwrap_or(0);
+        for (name, (_, rows)) in names.iter().zip(&fields).take(SHOWN_FIELDS) {
+            writeln!(out, "  {name:<widest$}  in {rows} rows")?;
+        }
+        if let Some(more) = names
+            .len()
+            .checked_sub(SHOWN_FIELDS)
+            .filter(|more| *more > 0)
+        {
+            writeln!(out, "  and {more} more")?;
         }
     }
     if let Some(error) = &check.error {
@@ -38,14 +57,17 @@ pub fn render(check: &MappingCheck, json: bool, out: &mut dyn Write) -> io::Resu
 }
 
 fn counts(check: &MappingCheck, out: &mut dyn Write) -> io::Result<()> {
-    let scope = match (check.complete, &check.error) {
-        (true, _) => "whole file",
-        (false, None) => "first rows only",
-        (false, Some(_)) => "not read to its end",
+    let (name, rows, all) = match &check.tried {
+        Tried::File(name) => (name, "rows", "whole file"),
+        Tried::Topic(name) => (name, "records", "to its end"),
     };
-    writeln!(out, "{} ({scope})", check.file)?;
+    match (check.complete, &check.error) {
+        (true, _) => writeln!(out, "{name} ({all})")?,
+        (false, None) => writeln!(out, "{name} (first {rows} only)")?,
+        (false, Some(_)) => writeln!(out, "{name} (not read to its end)")?,
+    }
     let mut lines = vec![
-        ("rows".to_owned(), check.rows),
+        (rows.to_owned(), check.rows),
         ("  mapped".to_owned(), check.mapped_rows),
         (
             "  ignored (no rule is for them)".to_owned(),
@@ -71,10 +93,17 @@ fn counts(check: &MappingCheck, out: &mut dyn Write) -> io::Result<()> {
 /// An event on one line: its type first, then its fields as the mapping made them.
 fn event(sample: &MappedSample, out: &mut dyn Write) -> io::Result<()> {
     let MappedSample {
-        row, topic, event, ..
+        place,
+        topic,
+        event,
+        ..
     } = sample;
+    let at = match place {
+        Place::Row { row, .. } => format!("row {row}"),
+        record => record.to_string(),
+    };
     let kind = event.get("type").and_then(Value::as_str).unwrap_or("");
-    write!(out, "  row {row}  {topic}  {kind}")?;
+    write!(out, "  {at}  {topic}  {kind}")?;
     for (name, value) in event.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
             ("type", _) => {}

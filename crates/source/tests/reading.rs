@@ -8,12 +8,13 @@
 )]
 
 use std::io::{Cursor, Write};
+use std::sync::Arc;
 
 use domain::time::TimeMs;
 use proptest::prelude::*;
-use source::{Content, RowReader, SourceError, mapping_check, render};
-use wire::mapping::Mapping;
-use wire::{InputRules, currency_by_code};
+use source::{Content, RowReader, SourceError, TopicRecord, mapping_check, render, topic_check};
+use wire::mapping::{MappedTopic, Mapping};
+use wire::{Decoder, InputRules, SchemaSet, currency_by_code};
 
 const NOW: TimeMs = TimeMs(1_800_000_000_000);
 
@@ -320,7 +321,79 @@ fn a_check_is_shown_as_tables_and_as_json() {
     render(&check, true, &mut out).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["events"], 2);
+    assert_eq!(json["file"], "test.jsonl");
     assert_eq!(json["rejected"][1]["class"], "not_json");
+    assert_eq!(json["rejected"][1]["line"], 4);
+}
+
+/// What the mapping of the test above makes of the records of a topic.
+fn topic_checked(limit: Option<u64>, broken: bool) -> source::MappingCheck {
+    let values = [
+        Some(
+            r#"{"kind":"order","at":"2024-01-01","who":"a","order":"1","total":"1","new":{"x":1}}"#,
+        ),
+        Some(r#"{"kind":"visit","who":"b","new":{"x":2,"y":3},"old":null}"#),
+        None,
+        Some(r#"{"kind":"order","at":"soon","who":"c","order":"2","total":"1"}"#),
+        Some("{"),
+    ];
+    let records = (0..).zip(values).map(|(offset, value)| {
+        Ok(TopicRecord {
+            partition: 3,
+            offset,
+            timestamp: NOW,
+            key: None,
+            value: value.map(|text| text.as_bytes().to_vec()),
+        })
+    });
+    let mapped = MappedTopic::new(Arc::new(mapping(JSON)), &rules());
+    let decoder = Decoder::new(rules(), &SchemaSet::embedded().unwrap()).unwrap();
+    let end = broken.then_some(Err("the broker is away"));
+    topic_check(&mapped, "erp.orders", records.chain(end), &decoder, limit)
+}
+
+#[test]
+fn a_topic_is_checked_like_a_file() {
+    let check = topic_checked(None, false);
+    let counts = (
+        check.rows,
+        check.mapped_rows,
+        check.ignored_rows,
+        check.rejected_rows,
+    );
+    assert_eq!(counts, (5, 1, 2, 2));
+    assert!(check.complete && !check.is_clean());
+    let unread: Vec<(&str, u64)> = check
+        .unread_fields
+        .iter()
+        .map(|(name, rows)| (name.as_str(), *rows))
+        .collect();
+    assert_eq!(unread, [("new.x", 2), ("new.y", 1)]);
+    assert_eq!(check.mapped[0].event["event_id"], "erp.orders:3:0");
+    assert!(topic_checked(Some(3), true).is_clean());
+    let broken = topic_checked(None, true);
+    assert_eq!(broken.error.as_deref(), Some("the broker is away"));
+    assert!(!broken.complete && !broken.is_clean());
+
+    let mut out = Vec::new();
+    render(&check, false, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for expected in [
+        "erp.orders (to its end)",
+        "record 3:0  orders  order_completed",
+        "record 3:3  time_malformed",
+        "Fields that the mapping does not name\n  new.x  in 2 rows\n  new.y  in 1 rows",
+    ] {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    let mut out = Vec::new();
+    render(&check, true, &mut out).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(
+        (&json["topic"], &json["file"]),
+        (&"erp.orders".into(), &serde_json::Value::Null)
+    );
+    assert_eq!(json["rejected"][0]["offset"], 3);
 }
 
 proptest! {
