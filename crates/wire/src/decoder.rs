@@ -1,8 +1,12 @@
 //! Bytes of an input record to an event: Avro in Confluent wire format, or JSON.
 
+mod foreign;
+mod shared;
+
+pub use shared::SharedSchemas;
+
 use domain::event::Event;
 use domain::time::TimeMs;
-use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use crate::avro::{AvroBytes, Plan};
@@ -15,26 +19,27 @@ use crate::schema_set::{SchemaError, SchemaSet};
 /// First byte of Confluent's wire format; four bytes of schema id follow, then Avro.
 pub(crate) const MAGIC: u8 = 0;
 
-/// Decodes records under one set of rules, with the schemas known at its making.
+/// Decodes records under one set of rules.
 #[derive(Debug)]
 pub struct Decoder {
     rules: InputRules,
-    plans: FxHashMap<u32, Plan>,
+    schemas: SharedSchemas,
 }
 
 impl Decoder {
-    /// A decoder for the schemas of `schemas`.
+    /// A decoder for the schemas of `schemas` and no others.
     ///
     /// # Errors
     /// A schema refers to a type that it does not define.
     pub fn new(rules: InputRules, schemas: &SchemaSet) -> Result<Decoder, SchemaError> {
-        let mut plans = FxHashMap::default();
-        for (id, schema) in schemas.iter() {
-            let plan =
-                Plan::compile(schema).map_err(|message| SchemaError::Unusable { id, message })?;
-            plans.insert(id, plan);
-        }
-        Ok(Decoder { rules, plans })
+        let schemas = SharedSchemas::closed(schemas)?;
+        Ok(Decoder { rules, schemas })
+    }
+
+    /// A decoder for whatever `schemas` knows at the time.
+    #[must_use]
+    pub fn with_schemas(rules: InputRules, schemas: SharedSchemas) -> Decoder {
+        Decoder { rules, schemas }
     }
 
     /// The rules in force.
@@ -124,14 +129,8 @@ impl Decoder {
             let message = "the value ends within the schema id of Confluent's wire format";
             return Err(Rejection::new(Class::Truncated, message));
         };
-        let id = u32::from_be_bytes([a, b, c, d]);
-        match self.plans.get(&id) {
-            Some(plan) => Ok((plan, AvroBytes::new(bytes))),
-            None => Err(Rejection::new(
-                Class::UnknownSchema,
-                format!("no schema has the id {id}: add it to the folder of schemas"),
-            )),
-        }
+        let plan = self.schemas.plan(u32::from_be_bytes([a, b, c, d]))?;
+        Ok((plan, AvroBytes::new(bytes)))
     }
 }
 

@@ -24,7 +24,7 @@ mod avro;
 mod bin_event;
 mod decimal;
 
-pub use decoder::Decoder;
+pub use decoder::{Decoder, SharedSchemas};
 pub use encoder::{Encoder, Format};
 pub use input::event_from_json;
 pub use inputs::{Decoded, InputRecord, Inputs, UnfitMapping};
@@ -32,4 +32,4 @@ pub use output::{Envelope, OutputEncoder, OutputTopic, dead_letter_headers};
 pub use partition::{murmur2, partition_of};
 pub use rejection::{Rejection, RejectionClass};
 pub use rules::{InputRules, currency_by_code};
-pub use schema_set::{SchemaError, SchemaSet};
+pub use schema_set::{SchemaError, SchemaSet, SchemaText};

@@ -73,6 +73,15 @@ pub enum SchemaError {
     },
 }
 
+/// A writer's schema as a registry has it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SchemaText {
+    /// The schema itself.
+    pub text: String,
+    /// The schemas that it refers to, each after those that it refers to itself.
+    pub references: Vec<String>,
+}
+
 /// Parsed schemas by id.
 #[derive(Clone, Debug)]
 pub struct SchemaSet {

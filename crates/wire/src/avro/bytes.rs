@@ -9,10 +9,17 @@ pub(crate) struct AvroBytes<'a> {
     /// How many further items blocks may announce. Items take a byte each, except those of empty
     /// types, of which a few bytes could otherwise announce billions.
     items: usize,
+    /// How many further fields of records may be read. Fields take a byte each, except those of
+    /// empty types, of which records within records could otherwise make billions.
+    fields: usize,
 }
 
 /// Items of empty types that a record may hold beyond its size.
 const SPARE_ITEMS: usize = 1024;
+/// Fields that a record may hold for each of its bytes: of records that wrap another one.
+const FIELDS_PER_BYTE: usize = 4;
+/// Fields that a record may hold beyond that.
+const SPARE_FIELDS: usize = 32_768;
 
 fn malformed(message: &str) -> Rejection {
     Rejection::new(
@@ -26,6 +33,10 @@ impl<'a> AvroBytes<'a> {
         AvroBytes {
             left: bytes,
             items: bytes.len().saturating_add(SPARE_ITEMS),
+            fields: bytes
+                .len()
+                .saturating_mul(FIELDS_PER_BYTE)
+                .saturating_add(SPARE_FIELDS),
         }
     }
 
@@ -110,6 +121,17 @@ impl<'a> AvroBytes<'a> {
             Ok(index) if index < count => Ok(index),
             _ => Err(malformed("the index of a union or an enum is out of range")),
         }
+    }
+
+    /// The start of a record of `count` fields.
+    #[inline]
+    pub(crate) fn record(&mut self, count: usize) -> Result<(), Rejection> {
+        // A record counts itself: without fields it is nothing as well.
+        let left = self.fields.checked_sub(count.saturating_add(1));
+        self.fields = left.ok_or_else(|| {
+            malformed("the schema makes more fields of the bytes than they can hold")
+        })?;
+        Ok(())
     }
 
     /// The head of a block of an array or a map: how many items follow; zero ends it.

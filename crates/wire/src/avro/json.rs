@@ -46,6 +46,7 @@ impl Plan {
             Node::Complex(inner, _) => self.value(*inner, bytes, depth),
             Node::Record { fields, names } => {
                 let depth = deeper()?;
+                bytes.record(fields.len())?;
                 let mut object = Map::new();
                 for (name, field) in names.iter().zip(fields) {
                     object.insert(name.to_string(), self.value(*field, bytes, depth)?);

@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 
 use apache_avro::Schema;
-use apache_avro::schema::{InnerDecimalSchema, NamespaceRef, RecordSchema, UuidSchema};
+use apache_avro::schema::{InnerDecimalSchema, RecordSchema, UuidSchema};
 
 use crate::input::slot::{LineSlot, Slot, top_level};
+
+/// The most that a plan may hold: nodes, fields and symbols together. Types that are named again and
+/// again cost each time, so that a small schema could otherwise make a huge plan.
+const ROOM: usize = 20_000;
+
+/// How deep types may stand in each other, also by reference.
+const DEEPEST: usize = 128;
 
 /// Where a plain value goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -80,28 +87,45 @@ pub(crate) struct Plan {
     pub(super) root: NodeId,
     /// The schema's name in snake case: the event's name where the record has no field `type`.
     pub(super) type_name: String,
+    size: usize,
 }
 
 impl Plan {
     /// Compiles `schema`.
     ///
     /// # Errors
-    /// The schema refers to a type that it does not define.
+    /// The schema refers to a type that it does not define, or is too large or too deep.
     pub(crate) fn compile(schema: &Schema) -> Result<Plan, String> {
+        Plan::compile_within(schema, schema)
+    }
+
+    /// Compiles `schema`, which may refer to the named types of `all`.
+    ///
+    /// # Errors
+    /// The schema refers to a type that is not defined, or is too large or too deep.
+    pub(crate) fn compile_within(schema: &Schema, all: &Schema) -> Result<Plan, String> {
         let mut names = BTreeMap::new();
-        collect(schema, None, &mut names);
+        collect(all, &mut names);
         let mut compiler = Compiler {
             names,
             nodes: Vec::new(),
             done: BTreeMap::new(),
+            room: ROOM,
+            depth: 0,
         };
-        let root = compiler.node(schema, None, Role::Event)?;
+        let root = compiler.node(schema, Role::Event)?;
         let type_name = schema.name().map_or("", |name| name.name());
         Ok(Plan {
             nodes: compiler.nodes,
             root,
             type_name: snake_case(type_name),
+            size: ROOM - compiler.room,
         })
+    }
+
+    /// How much it holds: nodes, fields and symbols.
+    pub(crate) fn size(&self) -> usize {
+        self.size
     }
 }
 
@@ -116,28 +140,25 @@ fn snake_case(name: &str) -> String {
     snake
 }
 
-/// Every named type of `schema` by its full name, with the namespace in force inside it.
-fn collect<'s>(
-    schema: &'s Schema,
-    namespace: NamespaceRef<'s>,
-    names: &mut BTreeMap<String, &'s Schema>,
-) {
+/// Every named type of `schema` by its full name. The parser has put namespaces into all names,
+/// those of references too: a name without one has none, whatever it stands in.
+fn collect<'s>(schema: &'s Schema, names: &mut BTreeMap<String, &'s Schema>) {
     if let Some(name) = schema.name()
         && !matches!(schema, Schema::Ref { .. })
     {
-        names.insert(name.fullname(namespace), schema);
+        names.insert(name.fullname(None), schema);
     }
     match schema {
-        Schema::Array(array) => collect(&array.items, namespace, names),
-        Schema::Map(map) => collect(&map.types, namespace, names),
+        Schema::Array(array) => collect(&array.items, names),
+        Schema::Map(map) => collect(&map.types, names),
         Schema::Union(union) => {
             for branch in union.variants() {
-                collect(branch, namespace, names);
+                collect(branch, names);
             }
         }
         Schema::Record(record) => {
             for field in &record.fields {
-                collect(&field.schema, record.name.namespace().or(namespace), names);
+                collect(&field.schema, names);
             }
         }
         _ => {}
@@ -149,6 +170,10 @@ struct Compiler<'s> {
     nodes: Vec<Node>,
     /// Records compiled so far, by full name and role: recursive types end here.
     done: BTreeMap<(String, Role), NodeId>,
+    /// How much more may come.
+    room: usize,
+    /// How deep the type that is being compiled stands.
+    depth: usize,
 }
 
 impl<'s> Compiler<'s> {
@@ -157,33 +182,54 @@ impl<'s> Compiler<'s> {
         self.nodes.len() - 1
     }
 
-    fn node(
-        &mut self,
-        schema: &'s Schema,
-        namespace: NamespaceRef<'s>,
-        role: Role,
-    ) -> Result<NodeId, String> {
+    fn spend(&mut self, count: usize) -> Result<(), String> {
+        let left = self.room.checked_sub(count);
+        self.room = left.ok_or_else(|| {
+            format!("it has more than {ROOM} fields, types and symbols: cut it down")
+        })?;
+        Ok(())
+    }
+
+    fn node(&mut self, schema: &'s Schema, role: Role) -> Result<NodeId, String> {
+        if self.depth >= DEEPEST {
+            return Err(format!(
+                "its types stand deeper than {DEEPEST} in each other"
+            ));
+        }
+        self.spend(1)?;
+        self.depth += 1;
+        let node = self.type_of(schema, role);
+        self.depth -= 1;
+        node
+    }
+
+    fn type_of(&mut self, schema: &'s Schema, role: Role) -> Result<NodeId, String> {
         match schema {
             Schema::Ref { name } => {
-                let full = name.fullname(namespace);
+                let full = name.fullname(None);
                 let found = self.names.get(&full).copied();
                 let found = found.ok_or_else(|| format!("type {full} is not defined"))?;
-                self.node(found, namespace, role)
+                self.node(found, role)
             }
             Schema::Union(union) => {
                 let branches = union.variants().iter();
-                let branches = branches.map(|branch| self.node(branch, namespace, role));
+                let branches = branches.map(|branch| self.node(branch, role));
                 let branches = branches.collect::<Result<_, _>>()?;
                 Ok(self.push(Node::Union(branches)))
             }
             Schema::Array(array) if role == Role::Products => {
-                let items = self.node(&array.items, namespace, Role::Line)?;
+                let items = self.node(&array.items, Role::Line)?;
                 Ok(self.push(Node::Lines(items)))
             }
-            Schema::Array(array) => self.container(&array.items, namespace, role, Node::Array),
-            Schema::Map(map) => self.container(&map.types, namespace, role, Node::Map),
-            Schema::Record(record) => self.record(record, namespace, role),
-            leaf => Ok(self.push(Node::Leaf(leaf_of(leaf), sink_of(role)))),
+            Schema::Array(array) => self.container(&array.items, role, Node::Array),
+            Schema::Map(map) => self.container(&map.types, role, Node::Map),
+            Schema::Record(record) => self.record(record, role),
+            leaf => {
+                if let Schema::Enum(symbols) = leaf {
+                    self.spend(symbols.symbols.len())?;
+                }
+                Ok(self.push(Node::Leaf(leaf_of(leaf), sink_of(role))))
+            }
         }
     }
 
@@ -191,22 +237,16 @@ impl<'s> Compiler<'s> {
     fn container(
         &mut self,
         items: &'s Schema,
-        namespace: NamespaceRef<'s>,
         role: Role,
         node: fn(NodeId) -> Node,
     ) -> Result<NodeId, String> {
-        let items = self.node(items, namespace, Role::Plain(Sink::Skip))?;
+        let items = self.node(items, Role::Plain(Sink::Skip))?;
         let container = self.push(node(items));
         Ok(self.note_if_misplaced(container, role))
     }
 
-    fn record(
-        &mut self,
-        record: &'s RecordSchema,
-        namespace: NamespaceRef<'s>,
-        role: Role,
-    ) -> Result<NodeId, String> {
-        let key = (record.name.fullname(namespace), role);
+    fn record(&mut self, record: &'s RecordSchema, role: Role) -> Result<NodeId, String> {
+        let key = (record.name.fullname(None), role);
         if let Some(done) = self.done.get(&key) {
             return Ok(*done);
         }
@@ -216,16 +256,15 @@ impl<'s> Compiler<'s> {
             Role::Products => true,
         };
         if misplaced {
-            let inner = self.record(record, namespace, Role::Plain(Sink::Skip))?;
+            let inner = self.record(record, Role::Plain(Sink::Skip))?;
             return Ok(self.note_if_misplaced(inner, role));
         }
         // Known before its fields are, so that they may refer to it.
         let id = self.push(Node::Leaf(Leaf::Null, Sink::Skip));
         self.done.insert(key, id);
-        let inside = record.name.namespace().or(namespace);
         let mut fields = Vec::with_capacity(record.fields.len());
         for field in &record.fields {
-            fields.push(self.node(&field.schema, inside, field_role(role, &field.name))?);
+            fields.push(self.node(&field.schema, field_role(role, &field.name))?);
         }
         let names = record.fields.iter().map(|f| f.name.as_str().into());
         self.nodes[id] = Node::Record {
@@ -299,7 +338,7 @@ fn leaf_of(schema: &Schema) -> Leaf {
         Schema::LocalTimestampMillis => timestamp(1, true),
         Schema::LocalTimestampMicros => timestamp(1_000, true),
         Schema::LocalTimestampNanos => timestamp(1_000_000, true),
-        // The others are no leaves; see `Compiler::node`.
+        // The others are no leaves; see `Compiler::type_of`.
         _ => Leaf::Null,
     }
 }

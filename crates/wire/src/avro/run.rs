@@ -58,6 +58,7 @@ impl<'a> Run<'_, 'a> {
             }
             Node::Record { fields, .. } => {
                 let depth = depth.checked_sub(1).ok_or_else(too_deep)?;
+                self.bytes.record(fields.len())?;
                 fields.iter().try_for_each(|field| self.node(*field, depth))
             }
             Node::Array(items) => self.blocks(depth, |run, depth| run.node(*items, depth)),

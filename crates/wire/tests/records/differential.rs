@@ -15,7 +15,7 @@ use wire::{Decoder, SchemaSet, event_from_json};
 use crate::{RECORD_TIME, oracle, rules};
 
 /// SplitMix64: the same schemas and values on every run and machine.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -26,19 +26,19 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())].clone()
     }
 
-    fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for index in (1..items.len()).rev() {
             items.swap(index, self.below(index + 1));
         }
@@ -244,7 +244,11 @@ impl Writer<'_> {
 }
 
 /// Makes a value of `schema`.
-fn value(schema: &Schema, named: &BTreeMap<String, Schema>, random: &mut Random) -> Avro {
+pub(crate) fn value(
+    schema: &Schema,
+    named: &BTreeMap<String, Schema>,
+    random: &mut Random,
+) -> Avro {
     let cents = random.below(20) as i64 * 25;
     let time = 1_298_967_960_000 + random.below(1_000_000_000) as i64;
     match schema {

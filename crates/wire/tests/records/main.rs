@@ -9,8 +9,10 @@
 mod differential;
 mod events;
 mod json;
+mod learned;
 mod malformed;
 mod outputs;
+mod resolved;
 mod round_trip;
 mod schemas;
 
