@@ -3,6 +3,7 @@
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use config::Loaded;
@@ -10,7 +11,7 @@ use domain::money::Currency;
 use engine::bookkeeping::Counts;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use runtime::load::{self, Delivery, Item};
-use runtime::workers::{Observers, Shared, Until, run, wall_clock};
+use runtime::workers::{Observers, Shared, Until, wall_clock, work_on};
 use runtime::{Deployment, RuntimeError};
 use serde::Serialize;
 
@@ -20,6 +21,8 @@ use crate::shutdown::Shutdown;
 
 /// How often the stop token is looked at and progress is drawn.
 const LOOK: Duration = Duration::from_millis(200);
+/// After how long without progress it is said that nobody seems to work.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Opens the deployment, for data in `currency` where a mapping says so.
 ///
@@ -29,7 +32,7 @@ pub fn open(loaded: &Loaded, currency: Option<Currency>) -> Result<Deployment, C
     Ok(Deployment::open(loaded, currency, wall_clock())?)
 }
 
-/// What a stretch of work took.
+/// What a stretch of work took. Records that were consumed before do not count.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Took {
     /// Records consumed.
@@ -62,7 +65,7 @@ pub fn load(
     items: impl Iterator<Item = Result<Item, RuntimeError>>,
     shutdown: &Shutdown,
 ) -> Result<load::Loaded, CliError> {
-    let shared = Shared::default();
+    let shared = Arc::new(Shared::default());
     let bar = progress("loading", None);
     let mut on_progress = |items: u64| {
         if items.is_multiple_of(1_000) {
@@ -88,7 +91,7 @@ pub fn process(
     observers: &Observers,
 ) -> Result<(Counts, Took), CliError> {
     let started = Instant::now();
-    let shared = Shared::default();
+    let shared = Arc::new(Shared::default());
     let finished = AtomicBool::new(false);
     let bar = match until {
         Until::Drained => progress("processing", deployment.lag().ok()),
@@ -103,17 +106,19 @@ pub fn process(
                         readiness.stopping();
                     }
                     shared.stop();
-                    deployment.log.wake();
+                    if let Some(log) = deployment.log.embedded() {
+                        log.wake();
+                    }
                     return;
                 }
             }
         });
-        let worked = restore_and_run(deployment, until, &shared, observers);
+        let worked = work_on(deployment, until, &shared, observers);
         finished.store(true, Ordering::Relaxed);
         worked
     });
     bar.finish_and_clear();
-    let (before, counts) = match worked {
+    let counts = match worked {
         // A service that is told to stop while it restores has nothing to finish.
         Err(RuntimeError::Interrupted) if until == Until::Stopped => Default::default(),
         worked => worked?,
@@ -121,24 +126,44 @@ pub fn process(
     if until == Until::Drained && shutdown.is_requested() {
         return Err(CliError::from(RuntimeError::Interrupted));
     }
-    let records = counts.consumed().saturating_sub(before.consumed());
-    Ok((counts, Took::new(records, started)))
+    Ok((counts, Took::new(counts.consumed(), started)))
 }
 
-/// What became of all records before, and after.
-fn restore_and_run(
+/// On Kafka, where instances of the service do the processing: waits until they have consumed what
+/// was loaded, and lets stream time advance to the end of the load.
+///
+/// # Errors
+/// The cluster does not answer, or it was interrupted.
+pub fn wait_for_service(
     deployment: &Deployment,
-    until: Until,
-    shared: &Shared,
-    observers: &Observers,
-) -> Result<(Counts, Counts), RuntimeError> {
-    let owned = deployment.restore_all(shared, observers)?;
-    let mut before = Counts::default();
-    for owned in &owned {
-        before.add(owned.task.counts());
-    }
-    let after = run(deployment, owned, until, shared, observers)?;
-    Ok((before, after))
+    name: &str,
+    delivery: &Delivery,
+    shutdown: &Shutdown,
+) -> Result<(), CliError> {
+    let shared = Arc::new(Shared::default());
+    let total = deployment.lag()?;
+    let bar = progress("waiting for the service to consume", Some(total));
+    let mut lowest = u64::MAX;
+    let mut changed = Instant::now();
+    let mut on_progress = |left: u64| {
+        bar.set_position(total.saturating_sub(left));
+        if left < lowest {
+            lowest = left;
+            changed = Instant::now();
+        } else if changed.elapsed() > PATIENCE {
+            changed = Instant::now();
+            tracing::warn!(
+                left,
+                "nothing is being consumed: is `clvstream run` running for this application?"
+            );
+        }
+        if shutdown.is_requested() {
+            shared.stop();
+        }
+    };
+    let done = load::finish(deployment, name, delivery, &shared, &mut on_progress);
+    bar.finish_and_clear();
+    Ok(done?)
 }
 
 /// Whole steps a second.

@@ -203,6 +203,17 @@ pub enum Body {
 }
 
 impl Body {
+    /// The order that the event is about, if it is about one.
+    #[must_use]
+    pub fn order_id(&self) -> Option<&Text> {
+        match self {
+            Body::OrderCompleted(order) => Some(&order.order_id),
+            Body::OrderCancelled { order_id } | Body::OrderDelivered { order_id } => Some(order_id),
+            Body::OrderRefunded(refund) => refund.order_id.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The event's name on the wire, as in `schemas/input`.
     #[must_use]
     pub fn type_name(&self) -> &'static str {

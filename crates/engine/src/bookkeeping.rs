@@ -71,6 +71,22 @@ impl Counts {
         self.outputs += other.outputs;
     }
 
+    /// What has come on top of `earlier`, an earlier state of the same counts.
+    #[must_use]
+    pub fn since(&self, earlier: &Counts) -> Counts {
+        Counts {
+            applied: self.applied.saturating_sub(earlier.applied),
+            late: self.late.saturating_sub(earlier.late),
+            deduplicated: self.deduplicated.saturating_sub(earlier.deduplicated),
+            dead_lettered: self.dead_lettered.saturating_sub(earlier.dead_lettered),
+            forwarded: self.forwarded.saturating_sub(earlier.forwarded),
+            control: self.control.saturating_sub(earlier.control),
+            ignored: self.ignored.saturating_sub(earlier.ignored),
+            split_off: self.split_off.saturating_sub(earlier.split_off),
+            outputs: self.outputs.saturating_sub(earlier.outputs),
+        }
+    }
+
     /// Records consumed: the sum of what can become of them, each counted once.
     #[must_use]
     pub fn consumed(&self) -> u64 {

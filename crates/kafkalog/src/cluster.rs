@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
 use engine::port::TopicPartition;
 use engine::topics::Topics;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::context::Plain;
@@ -18,6 +18,8 @@ use crate::settings::{Isolation, Settings};
 
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(10);
+/// After which time a question that cannot be answered yet is asked again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A cluster, and one application on it.
 pub struct Cluster {
@@ -85,9 +87,11 @@ impl Cluster {
     /// # Errors
     /// The cluster does not answer.
     pub fn bounds(&self, at: &TopicPartition) -> Result<(u64, u64), KafkaLogError> {
-        let bounds = self
-            .uncommitted
-            .fetch_watermarks(&at.topic, at.partition.cast_signed(), REQUEST);
+        let partition = at.partition.cast_signed();
+        let bounds = patiently(|| {
+            self.uncommitted
+                .fetch_watermarks(&at.topic, partition, REQUEST)
+        });
         let (low, high) =
             bounds.map_err(|e| self.unreachable("asking where a partition ends", e))?;
         let offset = |offset: i64| u64::try_from(offset).unwrap_or(0);
@@ -102,7 +106,7 @@ impl Cluster {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Option<u64>>, KafkaLogError> {
-        committed_positions(&self.committed, partitions)
+        patiently(|| committed_positions(&self.committed, partitions))
             .map_err(|e| self.unreachable("asking for committed positions", e))
     }
 
@@ -119,7 +123,7 @@ impl Cluster {
         let partition = at.partition.cast_signed();
         list.add_partition_offset(&at.topic, partition, Offset::Offset(time.0))
             .map_err(KafkaLogError::Client)?;
-        let found = self.uncommitted.offsets_for_times(list, REQUEST);
+        let found = patiently(|| self.uncommitted.offsets_for_times(list.clone(), REQUEST));
         let found = found.map_err(|e| self.unreachable("asking for an offset by time", e))?;
         Ok(found.elements().first().and_then(|e| stored(e.offset())))
     }
@@ -146,14 +150,46 @@ impl Cluster {
     }
 
     pub(crate) fn unreachable(&self, doing: &'static str, source: KafkaError) -> KafkaLogError {
-        let servers = self.settings.client.iter();
-        let mut servers = servers.filter(|(name, _)| name == "bootstrap.servers");
+        let servers = self.settings.consumer.iter();
+        let mut servers = servers
+            .filter(|(name, _)| name == "metadata.broker.list" || name == "bootstrap.servers");
         KafkaLogError::Unreachable {
             doing,
             bootstrap: servers.next().map(|(_, v)| v.clone()).unwrap_or_default(),
             source,
         }
     }
+}
+
+/// Asks again for as long as a topic is new, or its leader or the group's coordinator are moving.
+fn patiently<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    let deadline = Instant::now() + REQUEST;
+    loop {
+        match ask() {
+            Err(error) if is_passing(&error) && Instant::now() < deadline => {
+                std::thread::park_timeout(AGAIN);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+        )
+    )
 }
 
 /// The group's stable committed positions.

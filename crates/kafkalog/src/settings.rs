@@ -8,18 +8,16 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-/// How to reach a cluster, and who this process is there.
-#[derive(Clone, Debug)]
+/// How to reach a cluster, and who this process is there. The properties hold passwords: no `Debug`.
+#[derive(Clone)]
 pub struct Settings {
     /// Prefix of topics and transactional ids, and the group's name.
     pub application: String,
     /// Name of this process, stable over its restarts and its own.
     pub instance: String,
-    /// librdkafka properties of every client.
-    pub client: Vec<(String, String)>,
-    /// Further properties of consumers.
+    /// librdkafka properties of consumers.
     pub consumer: Vec<(String, String)>,
-    /// Further properties of producers.
+    /// librdkafka properties of producers.
     pub producer: Vec<(String, String)>,
     /// A member that is silent for this long has left the group.
     pub session_timeout: Duration,
@@ -49,19 +47,14 @@ impl Settings {
         format!("{}-{}-{number}", self.application, self.instance)
     }
 
-    fn base(&self, more: &[(String, String)]) -> ClientConfig {
+    fn base(&self, properties: &[(String, String)]) -> ClientConfig {
         let mut config = ClientConfig::new();
-        for (name, value) in self.client.iter().chain(more) {
+        for (name, value) in properties {
             config.set(name, value);
         }
         config.set("client.id", format!("{}-{}", self.application, self.instance));
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
-    }
-
-    /// Properties for admin requests.
-    pub(crate) fn admin(&self) -> ClientConfig {
-        self.base(&[])
     }
 
     fn reading(&self, isolation: Isolation) -> ClientConfig {

@@ -101,6 +101,8 @@ struct Input {
     /// Since when there may be more that has not come.
     waiting_since: Option<Instant>,
     failed: Option<RDKafkaErrorCode>,
+    /// When the last record that was handed out had been written.
+    last_read: Option<TimeMs>,
 }
 
 /// A worker's side of the cluster.
@@ -312,6 +314,7 @@ impl KafkaWorker {
                 committed: next,
                 waiting_since: None,
                 failed: None,
+                last_read: None,
             };
             self.inputs.insert(at, input);
         }
@@ -528,6 +531,24 @@ impl KafkaWorker {
         self.transactions.phases()
     }
 
+    /// Records of a task's inputs that are not consumed, as of the broker's last answers, and when
+    /// the last one that was read had been written, if any are left.
+    #[must_use]
+    pub fn lag(&self, task: u32) -> (u64, Option<TimeMs>) {
+        let mut records = 0;
+        let mut oldest = None;
+        for input in self.inputs.values().filter(|input| input.task == task) {
+            let end = input.end.or_else(|| input.queue.end());
+            let behind = end.unwrap_or(input.committed).saturating_sub(input.committed);
+            // Markers of transactions are no records, and are all that is left of a read partition.
+            if behind > 0 && input.end.is_none() {
+                records += behind;
+                oldest = oldest.into_iter().chain(input.last_read).min();
+            }
+        }
+        (records, oldest)
+    }
+
     /// Every partition that it reads, with its task.
     pub fn assignment(&self) -> impl Iterator<Item = (u32, &TopicPartition)> {
         self.inputs.iter().map(|(at, input)| (input.task, at))
@@ -590,6 +611,7 @@ impl Input {
             next,
             end,
             failed,
+            last_read,
             ..
         } = self;
         queue.take(max, |taken| match taken {
@@ -606,6 +628,7 @@ impl Input {
                 }
                 *next = offset + 1;
                 *end = None;
+                *last_read = Some(TimeMs(timestamp));
                 records.push(Record {
                     source: source.clone(),
                     offset,

@@ -1,11 +1,12 @@
-//! A deployment on this machine: the embedded log and the tasks' state under one data directory.
+//! A deployment: its log, embedded or on Kafka, and the tasks' state under a data directory.
 //!
 //! What is chosen at the first start (application id, number of partitions, currency) is recorded
 //! in the log and holds from then on: a configuration that says otherwise is refused, one that
 //! says nothing follows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::{Config, Loaded};
@@ -22,17 +23,25 @@ use store::Shared;
 use wire::{Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet};
 
 use crate::error::RuntimeError;
+use crate::kafka;
+use crate::log::Log;
 
 /// Name of the log's mark that holds what was chosen at the first start.
-const IDENTITY: &str = "deployment";
+pub(crate) const IDENTITY: &str = "deployment";
 
 /// What was chosen at the first start.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Identity {
+pub(crate) struct Identity {
     application: String,
-    partitions: u32,
+    pub(crate) partitions: u32,
     currency: String,
     decimals: u8,
+    /// On Kafka: tells this deployment from any other that had its name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) incarnation: String,
+    /// On Kafka: the ids of its topics, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) topics: BTreeMap<String, String>,
 }
 
 /// What waits in a task's inputs.
@@ -49,13 +58,21 @@ pub struct Deployment {
     /// The checked configuration.
     pub config: Config,
     /// The log.
-    pub log: Arc<EmbeddedLog>,
+    pub log: Log,
     /// What every task needs to know.
     pub setup: Arc<Setup>,
     /// How input is validated.
     pub rules: InputRules,
     schemas: SchemaSet,
     pub(crate) shared: Shared,
+    /// Tells this deployment's log from any other.
+    pub(crate) incarnation: Vec<u8>,
+    /// Number of partitions of every input, by full name.
+    inputs: Mutex<BTreeMap<TopicName, u32>>,
+    /// Tasks whose stores are open in this process.
+    pub(crate) open_stores: Mutex<BTreeSet<u32>>,
+    /// Holds stores that are made to be read and thrown away.
+    pub(crate) scratch: Mutex<Option<tempfile::TempDir>>,
 }
 
 impl Deployment {
@@ -70,19 +87,65 @@ impl Deployment {
         currency: Option<Currency>,
         now: TimeMs,
     ) -> Result<Deployment, RuntimeError> {
-        let mut config = loaded.config.clone();
-        let options = eventlog::Options {
-            sync: config.commit.fsync,
-            ..eventlog::Options::default()
-        };
+        let config = loaded.config.clone();
         let shared = match config.state.memory_budget {
             Some(bytes) => Shared::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
             None => Shared::with_default_budget(),
         };
+        std::fs::create_dir_all(&config.data_dir)
+            .map_err(|e| RuntimeError::folder(&config.data_dir, e))?;
+        match &config.kafka {
+            Some(settings) => {
+                let (cluster, identity, inputs) = kafka::open(loaded, settings, currency)?;
+                let log = Log::Kafka(cluster);
+                let incarnation = identity.incarnation.clone().into_bytes();
+                Deployment::with(config, log, &identity, incarnation, inputs, shared)
+            }
+            None => Deployment::open_embedded(config, loaded, currency, now, shared),
+        }
+    }
+
+    fn open_embedded(
+        config: Config,
+        loaded: &Loaded,
+        currency: Option<Currency>,
+        now: TimeMs,
+        shared: Shared,
+    ) -> Result<Deployment, RuntimeError> {
+        let options = eventlog::Options {
+            sync: config.commit.fsync,
+            ..eventlog::Options::default()
+        };
         let folder = config.data_dir.join("log");
         std::fs::create_dir_all(&folder).map_err(|e| RuntimeError::folder(&folder, e))?;
         let log = EmbeddedLog::open(&folder, options, &shared)?;
-        let identity = identify(&log, loaded, &config, currency, now)?;
+        let known = log.mark(IDENTITY)?;
+        let (identity, is_new) = identify(known.as_deref(), loaded, currency)?;
+        if is_new {
+            let bytes = serde_json::to_vec(&identity).map_err(RuntimeError::Identity)?;
+            log.append(&[], now, &[(IDENTITY, bytes)])?;
+        }
+        let incarnation = log.incarnation().to_vec();
+        let topics = Topics::of(&config.application_id);
+        ensure_topics(&log, &config, &topics, identity.partitions)?;
+        let inputs = config.input.topics.iter();
+        let inputs = inputs.map(|topic| {
+            let name = input_name(&config.application_id, topic);
+            (name, identity.partitions)
+        });
+        let inputs = inputs.collect();
+        let log = Log::Embedded(log);
+        Deployment::with(config, log, &identity, incarnation, inputs, shared)
+    }
+
+    fn with(
+        mut config: Config,
+        log: Log,
+        identity: &Identity,
+        incarnation: Vec<u8>,
+        inputs: BTreeMap<TopicName, u32>,
+        shared: Shared,
+    ) -> Result<Deployment, RuntimeError> {
         config.partitions = identity.partitions;
         let currency = Currency {
             code: three_letters(&identity.currency),
@@ -100,67 +163,79 @@ impl Deployment {
             definitions: Arc::new(definitions_of(&config)),
             encoder: OutputEncoder::new(format_of(&config), &schemas)?,
         };
-        let deployment = Deployment {
+        Ok(Deployment {
             config,
             log,
             setup: Arc::new(setup),
             rules,
             schemas,
             shared,
-        };
-        deployment.ensure_topics()?;
-        Ok(deployment)
-    }
-
-    fn ensure_topics(&self) -> Result<(), RuntimeError> {
-        let n = self.config.partitions;
-        let retention = &self.config.retention;
-        let days = |kept: Option<Duration>| Cleanup::Delete {
-            retention_ms: kept.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
-            retention_bytes: None,
-        };
-        let topics = &self.setup.topics;
-        for topic in &self.config.input.topics {
-            self.log
-                .ensure_topic(&self.input_topic(topic), n, days(retention.inputs))?;
-        }
-        self.log
-            .ensure_topic(&topics.clv_updates, n, days(retention.clv_updates))?;
-        self.log.ensure_topic(
-            &topics.lifecycle_transitions,
-            n,
-            days(retention.lifecycle_transitions),
-        )?;
-        self.log
-            .ensure_topic(&topics.segment_changes, n, days(retention.segment_changes))?;
-        self.log
-            .ensure_topic(&topics.dead_letters, n, days(retention.dead_letters))?;
-        self.log
-            .ensure_topic(&topics.routed, n, days(retention.inputs))?;
-        self.log
-            .ensure_topic(&topics.commits, n, days(retention.inputs))?;
-        self.log
-            .ensure_topic(&topics.changelog, n, Cleanup::Compact)?;
-        Ok(())
+            incarnation,
+            inputs: Mutex::new(inputs),
+            open_stores: Mutex::default(),
+            scratch: Mutex::default(),
+        })
     }
 
     /// The full name of an input topic.
     #[must_use]
     pub fn input_topic(&self, topic: &str) -> TopicName {
-        Arc::from(format!("{}.{topic}", self.config.application_id))
+        input_name(&self.config.application_id, topic)
     }
 
-    /// The partitions that `task` reads, its partition of `internal.routed` last.
+    /// Number of partitions of the input with this full name.
+    #[must_use]
+    pub fn partitions_of(&self, input: &str) -> Option<u32> {
+        self.inputs().get(input).copied()
+    }
+
+    fn inputs(&self) -> std::sync::MutexGuard<'_, BTreeMap<TopicName, u32>> {
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of the inputs' partitions as they are now; answers whether any has more.
+    pub(crate) fn inputs_are(&self, now: BTreeMap<TopicName, u32>) -> bool {
+        let mut inputs = self.inputs();
+        let grown = *inputs != now;
+        *inputs = now;
+        grown
+    }
+
+    /// The partitions that `task` reads: those of every input whose number is the task's modulo the
+    /// number of tasks, in the order of the configuration, and last its partition of
+    /// `internal.routed`.
     #[must_use]
     pub fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
-        let of = |topic: TopicName| TopicPartition {
-            topic,
+        let counts = self.inputs();
+        let own = self.config.input.topics.iter();
+        let own = own.map(|topic| self.input_topic(topic));
+        let mapped = self.config.input.mapped.keys();
+        let mapped = mapped.map(|topic| TopicName::from(topic.as_str()));
+        let mut inputs = Vec::new();
+        for topic in own.chain(mapped) {
+            let count = counts.get(&topic).copied().unwrap_or(0);
+            let step = self.config.partitions.max(1) as usize;
+            for partition in (task..count).step_by(step) {
+                inputs.push(TopicPartition {
+                    topic: Arc::clone(&topic),
+                    partition,
+                });
+            }
+        }
+        inputs.push(TopicPartition {
+            topic: Arc::clone(&self.setup.topics.routed),
             partition: task,
-        };
-        let inputs = self.config.input.topics.iter();
-        let mut inputs: Vec<_> = inputs.map(|topic| of(self.input_topic(topic))).collect();
-        inputs.push(of(Arc::clone(&self.setup.topics.routed)));
+        });
         inputs
+    }
+
+    /// Every partition that is read, with its task.
+    #[must_use]
+    pub fn all_inputs(&self) -> Vec<(u32, TopicPartition)> {
+        let tasks = 0..self.config.partitions;
+        tasks
+            .flat_map(|task| self.inputs_of(task).into_iter().map(move |at| (task, at)))
+            .collect()
     }
 
     /// How many workers to run.
@@ -210,30 +285,28 @@ impl Deployment {
     /// # Errors
     /// The log cannot be read.
     pub fn lag(&self) -> Result<u64, RuntimeError> {
-        let mut records = 0;
-        for task in 0..self.config.partitions {
-            for input in self.inputs_of(task) {
-                let next = self.log.position(task, &input)?.unwrap_or(0);
-                records += self.log.end_offset(&input)?.saturating_sub(next);
-            }
-        }
-        Ok(records)
+        self.log.lag(&self.all_inputs())
     }
 
-    /// What waits in the inputs of `task`.
+    /// What waits in the inputs of `task`, in the embedded log.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn lag_of(&self, task: u32, now: TimeMs) -> Result<Lag, RuntimeError> {
+    pub(crate) fn lag_of(
+        &self,
+        log: &EmbeddedLog,
+        task: u32,
+        now: TimeMs,
+    ) -> Result<Lag, RuntimeError> {
         let mut lag = Lag::default();
         for input in self.inputs_of(task) {
-            let next = self.log.position(task, &input)?.unwrap_or(0);
-            let records = self.log.end_offset(&input)?.saturating_sub(next);
+            let next = log.position(task, &input)?.unwrap_or(0);
+            let records = log.end_offset(&input)?.saturating_sub(next);
             if records == 0 {
                 continue;
             }
             lag.records += records;
-            for oldest in self.log.read(&input, next, 1, 1)? {
+            for oldest in log.read(&input, next, 1, 1)? {
                 let waited = now.since(oldest.record.timestamp);
                 let waited = Duration::from_millis(u64::try_from(waited).unwrap_or(0));
                 lag.oldest = lag.oldest.max(waited);
@@ -255,14 +328,53 @@ impl Deployment {
     }
 }
 
-fn identify(
+/// The full name of an input topic.
+pub(crate) fn input_name(application: &str, topic: &str) -> TopicName {
+    Arc::from(format!("{application}.{topic}"))
+}
+
+fn ensure_topics(
     log: &EmbeddedLog,
-    loaded: &Loaded,
     config: &Config,
+    topics: &Topics,
+    n: u32,
+) -> Result<(), RuntimeError> {
+    let retention = &config.retention;
+    let days = |kept: Option<Duration>| Cleanup::Delete {
+        retention_ms: kept.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+        retention_bytes: None,
+    };
+    for topic in &config.input.topics {
+        let name = input_name(&config.application_id, topic);
+        log.ensure_topic(&name, n, days(retention.inputs))?;
+    }
+    for (topic, kept) in [
+        (&topics.clv_updates, retention.clv_updates),
+        (
+            &topics.lifecycle_transitions,
+            retention.lifecycle_transitions,
+        ),
+        (&topics.segment_changes, retention.segment_changes),
+        (&topics.dead_letters, retention.dead_letters),
+        (&topics.routed, retention.inputs),
+        (&topics.commits, retention.inputs),
+    ] {
+        log.ensure_topic(topic, n, days(kept))?;
+    }
+    log.ensure_topic(&topics.changelog, n, Cleanup::Compact)?;
+    Ok(())
+}
+
+/// What was chosen at the first start, or is chosen now; answers too whether it is new.
+///
+/// # Errors
+/// What is configured contradicts it.
+pub(crate) fn identify(
+    known: Option<&[u8]>,
+    loaded: &Loaded,
     currency: Option<Currency>,
-    now: TimeMs,
-) -> Result<Identity, RuntimeError> {
-    let known = log.mark(IDENTITY)?;
+) -> Result<(Identity, bool), RuntimeError> {
+    let config = &loaded.config;
     let Some(known) = known else {
         let wanted = if loaded.is_set("currency", "code") {
             config.currency
@@ -274,17 +386,20 @@ fn identify(
             partitions: config.partitions,
             currency: wanted.as_str().to_owned(),
             decimals: wanted.decimals,
+            incarnation: String::new(),
+            topics: BTreeMap::new(),
         };
-        let bytes = serde_json::to_vec(&identity).map_err(RuntimeError::Identity)?;
-        log.append(&[], now, &[(IDENTITY, bytes)])?;
-        return Ok(identity);
+        return Ok((identity, true));
     };
-    let identity: Identity = serde_json::from_slice(&known).map_err(RuntimeError::Identity)?;
+    let identity: Identity = serde_json::from_slice(known).map_err(RuntimeError::Identity)?;
     let fixed = |what, chosen: String, wanted: String| RuntimeError::Fixed {
         what,
         chosen,
         wanted,
-        dir: config.data_dir.clone(),
+        place: match &config.kafka {
+            Some(_) => format!("of application {:?}", config.application_id),
+            None => format!("in {}", config.data_dir.display()),
+        },
     };
     if identity.application != config.application_id {
         let wanted = config.application_id.clone();
@@ -304,7 +419,7 @@ fn identify(
             return Err(fixed("currency", chosen, wanted));
         }
     }
-    Ok(identity)
+    Ok((identity, false))
 }
 
 fn three_letters(code: &str) -> [u8; 3] {

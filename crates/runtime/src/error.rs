@@ -53,9 +53,8 @@ pub enum RuntimeError {
     Identity(serde_json::Error),
     /// What is configured contradicts what was chosen at the first start.
     #[error(
-        "{what} is {wanted} now, and was {chosen} at the first start in {dir}, where it is fixed; \
-         set it back, or choose another data_dir",
-        dir = dir.display()
+        "{what} is {wanted} now, and was {chosen} at the first start {place}, where it is fixed; \
+         set it back, or choose another data_dir (on Kafka another application_id)"
     )]
     Fixed {
         /// The key.
@@ -64,9 +63,21 @@ pub enum RuntimeError {
         chosen: String,
         /// What it is to be.
         wanted: String,
-        /// The data directory.
-        dir: PathBuf,
+        /// Where the deployment is, in words.
+        place: String,
     },
+    /// Kafka.
+    #[error(transparent)]
+    Kafka(#[from] kafkalog::KafkaLogError),
+    /// The application's topics.
+    #[error(transparent)]
+    Topics(#[from] kafkalog::topics::TopicsError),
+    /// A password cannot be read.
+    #[error(transparent)]
+    Secret(#[from] config::SecretError),
+    /// Something that only the embedded log can do.
+    #[error("{0} is not possible with a log on Kafka")]
+    EmbeddedOnly(&'static str),
     /// A mapping writes to a topic that is not read.
     #[error(
         "the mapping writes to topic {topic:?}, which is not among input.topics; add it there or \

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::event::Event;
 use domain::time::TimeMs;
@@ -23,10 +24,13 @@ use wire::{Encoder, Format, Rejection, dead_letter_headers, partition_of};
 
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
+use crate::log;
 use crate::workers::{Shared, controls, wall_clock};
 
 /// Items of one append.
 const BATCH: usize = 5_000;
+/// How often it is looked whether everything is consumed.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What is to be loaded, one after the other.
 #[derive(Clone, PartialEq, Debug)]
@@ -84,6 +88,18 @@ pub struct Delivery {
     pub duplicate_per_mille: u32,
     /// Events up to this instant are loaded, and stream time advances to it.
     pub until: Option<TimeMs>,
+    /// What the events are keyed by.
+    pub key_by: KeyBy,
+}
+
+/// What events are keyed by: it decides their partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum KeyBy {
+    /// Their customer or visitor: every event comes to its owner directly.
+    #[default]
+    Owner,
+    /// Their order, where they are about one: its owner gets them by way of `internal.routed`.
+    Order,
 }
 
 impl Delivery {
@@ -93,7 +109,14 @@ impl Delivery {
         shuffle_within_ms: 0,
         duplicate_per_mille: 0,
         until: None,
+        key_by: KeyBy::Owner,
     };
+
+    /// Whether stream time can advance to the end with the last event: where events may have to pass
+    /// through `internal.routed` they must have done so before, and [`finish`] sees to it.
+    fn ends_at_once(&self, deployment: &Deployment) -> bool {
+        deployment.log.embedded().is_some() && self.key_by == KeyBy::Owner
+    }
 
     fn is_disordered(&self) -> bool {
         self.shuffle_within_ms > 0 || self.duplicate_per_mille > 0
@@ -112,18 +135,19 @@ pub fn load(
     name: &str,
     delivery: &Delivery,
     items: impl Iterator<Item = Result<Item, RuntimeError>>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     progress: OnProgress<'_>,
 ) -> Result<Loaded, RuntimeError> {
     let end = delivery.until.unwrap_or(TimeMs::MAX);
     let name = format!("load/{name}");
+    // On Kafka, whoever else is at the same load has no say in it from here on.
+    let mut appender = Appender::new(deployment, &name, delivery.key_by, shared)?;
     let mut mark = start(deployment, &name, end)?;
     let mut loaded = Loaded::default();
     if mark.complete {
         loaded.skipped = mark.items;
         return Ok(loaded);
     }
-    let mut appender = Appender::new(deployment)?;
     let mut seen = 0;
     for item in items {
         let item = item?;
@@ -158,13 +182,76 @@ pub fn load(
         }
     }
     mark.complete = true;
-    if let Some(until) = delivery.until {
+    if let (Some(until), true) = (delivery.until, delivery.ends_at_once(deployment)) {
         appender
             .records
             .extend(controls(deployment, &Routed::EndOfReplay { until }));
     }
     appender.append(&name, &mark)?;
     Ok(loaded)
+}
+
+/// On Kafka, where others do the processing: waits until everything is consumed, lets stream time
+/// advance to the end of the load, and waits for that to be consumed. `progress` is told how many
+/// records are left.
+///
+/// # Errors
+/// The cluster does not answer, or it was interrupted.
+pub fn finish(
+    deployment: &Deployment,
+    name: &str,
+    delivery: &Delivery,
+    shared: &Arc<Shared>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), RuntimeError> {
+    wait_until_consumed(deployment, shared, progress)?;
+    if end(deployment, name, delivery, shared)? {
+        wait_until_consumed(deployment, shared, progress)?;
+    }
+    Ok(())
+}
+
+/// When everything that was loaded is consumed: lets stream time advance to the end of the load,
+/// unless that was done; answers whether there is something to consume now.
+///
+/// # Errors
+/// The log cannot be written.
+pub fn end(
+    deployment: &Deployment,
+    name: &str,
+    delivery: &Delivery,
+    shared: &Arc<Shared>,
+) -> Result<bool, RuntimeError> {
+    let Some(until) = delivery.until.filter(|_| !delivery.ends_at_once(deployment)) else {
+        return Ok(false);
+    };
+    let name = format!("load/{name}/ended");
+    let mark = until.0.to_string().into_bytes();
+    if deployment.log.mark(&name)?.as_ref() != Some(&mark) {
+        let stopping = Arc::clone(shared);
+        let stopping = Arc::new(move || stopping.is_stopping());
+        let records = controls(deployment, &Routed::EndOfReplay { until });
+        let mut appender = deployment.log.appender("controls", stopping)?;
+        appender.append(&records, &[(&name, mark)])?;
+    }
+    Ok(true)
+}
+
+fn wait_until_consumed(
+    deployment: &Deployment,
+    shared: &Shared,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), RuntimeError> {
+    loop {
+        let left = deployment.lag()?;
+        progress(left);
+        if left == 0 {
+            return Ok(());
+        }
+        if shared.wait_for_stop(LOOK) {
+            return Err(RuntimeError::Interrupted);
+        }
+    }
 }
 
 fn start(deployment: &Deployment, name: &str, end: TimeMs) -> Result<Mark, RuntimeError> {
@@ -197,6 +284,8 @@ fn start(deployment: &Deployment, name: &str, end: TimeMs) -> Result<Mark, Runti
 /// Collects the records of one append.
 struct Appender<'a> {
     deployment: &'a Deployment,
+    log: log::Appender,
+    key_by: KeyBy,
     encoder: Encoder,
     format: Format,
     topics: FxHashMap<Arc<str>, TopicName>,
@@ -204,10 +293,19 @@ struct Appender<'a> {
 }
 
 impl<'a> Appender<'a> {
-    fn new(deployment: &'a Deployment) -> Result<Appender<'a>, RuntimeError> {
+    fn new(
+        deployment: &'a Deployment,
+        name: &str,
+        key_by: KeyBy,
+        shared: &Arc<Shared>,
+    ) -> Result<Appender<'a>, RuntimeError> {
         let topics = deployment.config.input.topics.iter();
+        let shared = Arc::clone(shared);
+        let id = format!("load-{:016x}", xxhash_rust::xxh3::xxh3_64(name.as_bytes()));
         Ok(Appender {
             deployment,
+            log: (deployment.log).appender(&id, Arc::new(move || shared.is_stopping()))?,
+            key_by,
             encoder: deployment.encoder()?,
             format: deployment.format(),
             topics: topics
@@ -223,8 +321,15 @@ impl<'a> Appender<'a> {
                 topic: topic.to_string(),
             });
         };
-        let key = event.owner().map(|owner| owner.key()).unwrap_or_default();
-        let partition = partition_of(key.as_bytes(), self.deployment.config.partitions);
+        let order = match self.key_by {
+            KeyBy::Owner => None,
+            KeyBy::Order => event.body.order_id().cloned(),
+        };
+        let key = order.or_else(|| event.owner().map(|owner| owner.key()));
+        let key = key.unwrap_or_default();
+        let partitions = self.deployment.partitions_of(name);
+        let partitions = partitions.unwrap_or(self.deployment.config.partitions);
+        let partition = partition_of(key.as_bytes(), partitions);
         self.records.push(OutRecord {
             target: TopicPartition {
                 topic: Arc::clone(name),
@@ -261,9 +366,7 @@ impl<'a> Appender<'a> {
 
     fn append(&mut self, name: &str, mark: &Mark) -> Result<(), RuntimeError> {
         let mark = serde_json::to_vec(mark).map_err(RuntimeError::Identity)?;
-        self.deployment
-            .log
-            .append(&self.records, wall_clock(), &[(name, mark)])?;
+        self.log.append(&self.records, &[(name, mark)])?;
         self.records.clear();
         Ok(())
     }

@@ -22,7 +22,6 @@ use store::{Checkpoint, TaskStore};
 use wire::RejectionClass;
 use wire::output::ERROR_CLASS_HEADER;
 
-use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::workers::wall_clock;
 
@@ -55,6 +54,14 @@ impl Observers {
         }
     }
 
+    /// Caches and write buffers may take so many bytes.
+    pub(crate) fn budget(&self, bytes: usize) {
+        if let Some(metrics) = &self.metrics {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            metrics.state_budget_bytes.set(bytes);
+        }
+    }
+
     pub(crate) fn ready(&self) {
         if let Some(readiness) = &self.readiness {
             readiness.ready();
@@ -78,6 +85,11 @@ impl<L: WorkerLog> Metered<L> {
     pub(crate) fn new(log: L, topics: &Topics, metrics: Option<&Metrics>) -> Metered<L> {
         let meters = metrics.map(|metrics| Meters::new(topics, metrics.clone()));
         Metered { log, meters }
+    }
+
+    /// The log itself.
+    pub(crate) fn inner(&mut self) -> &mut L {
+        &mut self.log
     }
 }
 
@@ -204,13 +216,23 @@ fn class_of(record: &OutRecord) -> Option<RejectionClass> {
     classes.find(|c| c.as_str().as_bytes() == value).copied()
 }
 
-fn age(now: TimeMs, then: TimeMs) -> Duration {
+pub(crate) fn age(now: TimeMs, then: TimeMs) -> Duration {
     Duration::from_millis(u64::try_from(now.since(then)).unwrap_or(0))
 }
 
+/// What waits for a task, and what a restart would have to read for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Backlog {
+    /// Records of its inputs that are not consumed and committed.
+    pub(crate) records: u64,
+    /// How long the oldest of them has been in the log.
+    pub(crate) oldest: Duration,
+    /// Changelog records behind the last checkpoint.
+    pub(crate) changelog_tail: u64,
+}
+
 /// What one worker tells of its tasks.
-pub(crate) struct Gauges<'d> {
-    deployment: &'d Deployment,
+pub(crate) struct Gauges {
     metrics: Metrics,
     tasks: Vec<TaskMetrics>,
     told: Counts,
@@ -219,17 +241,11 @@ pub(crate) struct Gauges<'d> {
     refreshed: Option<Instant>,
 }
 
-impl<'d> Gauges<'d> {
+impl Gauges {
     /// For a worker over `owned`, whose records so far are `counts`.
-    pub(crate) fn new(
-        deployment: &'d Deployment,
-        metrics: &Metrics,
-        owned: &[Owned<TaskStore>],
-        counts: Counts,
-    ) -> Gauges<'d> {
+    pub(crate) fn new(metrics: &Metrics, owned: &[Owned<TaskStore>], counts: Counts) -> Gauges {
         let tasks = owned.iter().map(|owned| metrics.task(owned.task.id()));
         Gauges {
-            deployment,
             tasks: tasks.collect(),
             metrics: metrics.clone(),
             told: counts,
@@ -265,31 +281,32 @@ impl<'d> Gauges<'d> {
         }
     }
 
-    /// Refreshes the gauges where that is due.
+    /// Refreshes the gauges where that is due; `backlog` knows what waits for each task.
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(crate) fn refresh(&mut self, owned: &[Owned<TaskStore>]) -> Result<(), RuntimeError> {
+    pub(crate) fn refresh(
+        &mut self,
+        owned: &[Owned<TaskStore>],
+        backlog: impl Fn(&Owned<TaskStore>) -> Result<Backlog, RuntimeError>,
+    ) -> Result<(), RuntimeError> {
         if self.refreshed.is_some_and(|last| last.elapsed() < REFRESH) {
             return Ok(());
         }
         self.refreshed = Some(Instant::now());
-        let now = wall_clock();
         let (mut cached, mut dirty) = (0, 0);
-        for (Owned { task, store }, gauges) in owned.iter().zip(&self.tasks) {
-            let lag = self.deployment.lag_of(task.id(), now)?;
-            gauges.lag_records.set(signed(lag.records));
-            gauges.lag_seconds.set(lag.oldest.as_secs_f64());
+        for (owned, gauges) in owned.iter().zip(&self.tasks) {
+            let backlog = backlog(owned)?;
+            gauges.lag_records.set(signed(backlog.records));
+            gauges.lag_seconds.set(backlog.oldest.as_secs_f64());
+            gauges.changelog_tail.set(signed(backlog.changelog_tail));
+            let Owned { task, store } = owned;
             let stream_time = task.bookkeeping().clock.stream_time;
             if stream_time > TimeMs::MIN {
                 gauges
                     .stream_time_seconds
                     .set(stream_time.0 as f64 / 1_000.0);
             }
-            let changelog = self.deployment.changelog_of(task.id());
-            let end = self.deployment.log.end_offset(&changelog)?;
-            let tail = end.saturating_sub(store.checkpointed());
-            gauges.changelog_tail.set(signed(tail));
             cached += signed(store.cached_bytes() as u64);
             dirty += signed(store.dirty_bytes() as u64);
         }
@@ -305,7 +322,7 @@ impl<'d> Gauges<'d> {
     }
 }
 
-impl Drop for Gauges<'_> {
+impl Drop for Gauges {
     fn drop(&mut self) {
         self.tell_bytes(0, 0);
     }

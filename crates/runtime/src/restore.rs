@@ -1,22 +1,47 @@
-//! Taking tasks over: each one's store, what the changelog has beyond it, its clock.
+//! Taking tasks over from the embedded log: each one's store, what the changelog has beyond it, its
+//! clock; and, from either log, to look into them.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use engine::task::Task;
 use engine::worker::Owned;
+use kafkalog::Cluster;
 use store::TaskStore;
 use wire::state::derived_timer;
 
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
+use crate::log::Log;
 use crate::observe::Observers;
 use crate::workers::Shared;
 
 /// How many records are restored between two looks at the stop token.
 const STRIDE: u64 = 10_000;
 
+/// The right to open a task's store in this process, until it is dropped.
+pub(crate) struct Lease<'d> {
+    open: &'d Mutex<BTreeSet<u32>>,
+    task: u32,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.task);
+    }
+}
+
 impl Deployment {
+    /// The right to open the store of `task`, unless somebody else in this process has it.
+    pub(crate) fn lease(&self, task: u32) -> Option<Lease<'_>> {
+        let open = &self.open_stores;
+        let mut tasks = open.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.insert(task).then_some(Lease { open, task })
+    }
+
     /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
     /// changelog may have forgotten deletions since is dropped and restored in full.
     ///
@@ -93,23 +118,26 @@ impl Deployment {
         shared: &Shared,
         observers: &Observers,
     ) -> Result<Owned<TaskStore>, RuntimeError> {
+        let log = match &self.log {
+            Log::Embedded(log) => log,
+            Log::Kafka(cluster) => return self.look_into(cluster, task, shared, observers),
+        };
         let changelog = self.changelog_of(task);
         let mut store = self.open_store(task)?;
-        if !self.log.is_restorable(&changelog, store.position())? {
+        if !log.is_restorable(&changelog, store.position())? {
             tracing::warn!(
                 task,
                 "state is older than the changelog remembers; restoring in full"
             );
             drop(store);
-            let dir = self.state_dir(task);
-            std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
+            self.remove_store(task)?;
             store = self.open_store(task)?;
         }
         let from = store.position();
-        let total = self.log.end_offset(&changelog)?.saturating_sub(from);
+        let total = log.end_offset(&changelog)?.saturating_sub(from);
         let mut records = 0_u64;
         observers.restoring(task, 0, total);
-        let end = self.log.changelog(&changelog, from, |offset, key, value| {
+        let end = log.changelog(&changelog, from, |offset, key, value| {
             if records.is_multiple_of(STRIDE) {
                 if shared.is_stopping() {
                     return Err(RuntimeError::Interrupted);
@@ -130,15 +158,64 @@ impl Deployment {
         Ok(Owned { task, store })
     }
 
-    fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
-        let dir = self.state_dir(task);
-        std::fs::create_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))?;
-        let incarnation = self.log.incarnation();
-        let mut store = TaskStore::open(&dir, task, incarnation, &self.shared, derived_timer)?;
+    /// The state of `task` as the changelog on Kafka has it now, in a store that is thrown away
+    /// with the deployment: whoever works on the task is not disturbed.
+    fn look_into(
+        &self,
+        cluster: &Cluster,
+        task: u32,
+        shared: &Shared,
+        observers: &Observers,
+    ) -> Result<Owned<TaskStore>, RuntimeError> {
+        let dir = self.scratch()?.join(task.to_string());
+        let mut store = self.open_store_in(&dir, task)?;
+        let spans = cluster.spans_of(&[self.changelog_of(task)])?;
+        let total = spans.iter().map(|s| s.until - s.from).sum();
+        let mut end = 0;
+        observers.restoring(task, 0, total);
+        let going_on = || !shared.is_stopping();
+        cluster.reader(spans)?.read_all(&going_on, |seen| {
+            end = seen.offset + 1;
+            let key = seen.key.unwrap_or_default();
+            Ok::<(), RuntimeError>(store.restore(seen.offset, key, seen.value)?)
+        })?;
+        store.mark_restored(end)?;
+        observers.restoring(task, total, total);
+        let inputs = self.inputs_of(task);
+        let task = Task::open(task, self.setup.clone(), inputs, &store)?;
+        Ok(Owned { task, store })
+    }
+
+    fn scratch(&self) -> Result<PathBuf, RuntimeError> {
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dir) = &*scratch {
+            return Ok(dir.path().to_owned());
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("looking-")
+            .tempdir_in(self.data_dir())
+            .map_err(|e| RuntimeError::folder(self.data_dir(), e))?;
+        Ok(scratch.insert(dir).path().to_owned())
+    }
+
+    pub(crate) fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
+        self.open_store_in(&self.state_dir(task), task)
+    }
+
+    fn open_store_in(&self, dir: &Path, task: u32) -> Result<TaskStore, RuntimeError> {
+        std::fs::create_dir_all(dir).map_err(|e| RuntimeError::folder(dir, e))?;
+        let incarnation = &self.incarnation;
+        let mut store = TaskStore::open(dir, task, incarnation, &self.shared, derived_timer)?;
         let state = &self.config.state;
         let bytes = usize::try_from(state.checkpoint_bytes).unwrap_or(usize::MAX);
         store.checkpoint_every(state.checkpoint_interval, bytes);
         Ok(store)
+    }
+
+    /// Removes the store of `task`, which is not open.
+    pub(crate) fn remove_store(&self, task: u32) -> Result<(), RuntimeError> {
+        let dir = self.state_dir(task);
+        std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))
     }
 
     fn state_dir(&self, task: u32) -> PathBuf {

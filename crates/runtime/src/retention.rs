@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use domain::time::TimeMs;
+use eventlog::EmbeddedLog;
 use server::RetentionOutcome;
 
-use crate::deployment::Deployment;
 use crate::observe::Observers;
 use crate::workers::{Shared, wall_clock};
 
@@ -13,17 +13,17 @@ use crate::workers::{Shared, wall_clock};
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Enforces retention now and then, until `shared` is told to stop.
-pub(crate) fn keep(deployment: &Deployment, shared: &Shared, observers: &Observers) {
+pub(crate) fn keep(log: &EmbeddedLog, shared: &Shared, observers: &Observers) {
     while !shared.wait_for_stop(INTERVAL) {
-        enforce(deployment, wall_clock(), shared, observers);
+        enforce(log, wall_clock(), shared, observers);
     }
 }
 
 /// Removes what may be removed at `now`. A failure is no reason to stop the work: the log says so
 /// where it cannot be written any more.
-pub fn enforce(deployment: &Deployment, now: TimeMs, shared: &Shared, observers: &Observers) {
+pub fn enforce(log: &EmbeddedLog, now: TimeMs, shared: &Shared, observers: &Observers) {
     let stop = || shared.is_stopping();
-    let (outcome, records) = match deployment.log.enforce_retention_unless(now, &stop) {
+    let (outcome, records) = match log.enforce_retention_unless(now, &stop) {
         Ok(records) => {
             if records > 0 {
                 tracing::info!(records, "removed from the log what need not be kept");

@@ -11,20 +11,23 @@ use domain::time::{DAY_MS, TimeMs};
 use engine::bookkeeping::Counts;
 use engine::port::{CommitError, OutRecord, TopicPartition, WorkerLog};
 use engine::worker::{Owned, Worker, WorkerError};
+use eventlog::EmbeddedLog;
 use store::{Checkpoint, TaskStore};
 use wire::routed::Routed;
 
 use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
-use crate::observe::{Gauges, Metered};
+use crate::kafka;
+use crate::log::Log;
+use crate::observe::{Backlog, Gauges, Metered};
 use crate::retention;
 
 pub use crate::observe::Observers;
 
 /// How many records a task consumes before the worker looks at the clock.
-const TURN: usize = 2_000;
+pub(crate) const TURN: usize = 2_000;
 /// How long a worker without work waits before it looks around again.
-const WAIT: Duration = Duration::from_millis(100);
+pub(crate) const WAIT: Duration = Duration::from_millis(100);
 /// Quiet hours move stream time by the wall clock only where it is this close to it already: a
 /// shop's history that was loaded does not age to today of itself.
 const LIVE_WITHIN_MS: i64 = 7 * DAY_MS;
@@ -76,8 +79,31 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Everything has been consumed: the others may stop too.
+    pub(crate) fn set_done(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything has been consumed.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// Work begins now.
+    pub(crate) fn begun(&self) {
+        self.last_progress_ms
+            .store(wall_clock().0, Ordering::Relaxed);
+    }
+
+    /// One more worker has taken over its tasks; the process is ready once all have.
+    pub(crate) fn works(&self, workers: u32, observers: &Observers) {
+        if self.working.fetch_add(1, Ordering::Relaxed) + 1 == workers {
+            observers.ready();
+        }
+    }
+
     /// `steps` more are committed, and the tasks stand as `owned` says.
-    fn progressed(&self, steps: usize, owned: &[Owned<TaskStore>]) {
+    pub(crate) fn progressed(&self, steps: usize, owned: &[Owned<TaskStore>]) {
         self.consumed.fetch_add(steps as u64, Ordering::Relaxed);
         self.last_progress_ms
             .store(wall_clock().0, Ordering::Relaxed);
@@ -85,7 +111,7 @@ impl Shared {
     }
 
     /// Stream time is that of the task that is furthest.
-    fn reached(&self, owned: &[Owned<TaskStore>]) {
+    pub(crate) fn reached(&self, owned: &[Owned<TaskStore>]) {
         for Owned { task, .. } in owned {
             let stream_time = task.bookkeeping().clock.stream_time.0;
             self.stream_time.fetch_max(stream_time, Ordering::Relaxed);
@@ -108,7 +134,30 @@ pub fn wall_clock() -> TimeMs {
     TimeMs(millis(since))
 }
 
-/// Runs `owned` on worker threads and returns what became of all records, ever.
+/// Restores the tasks and works on them, in this process alone on an embedded log, with others on
+/// Kafka. Returns what became of the records that were consumed meanwhile.
+///
+/// # Errors
+/// The first error of any worker; the others are stopped.
+pub fn work_on(
+    deployment: &Deployment,
+    until: Until,
+    shared: &Arc<Shared>,
+    observers: &Observers,
+) -> Result<Counts, RuntimeError> {
+    if let Log::Kafka(cluster) = &deployment.log {
+        return kafka::run(deployment, cluster, until, shared, observers);
+    }
+    let owned = deployment.restore_all(shared, observers)?;
+    let mut before = Counts::default();
+    for owned in &owned {
+        before.add(owned.task.counts());
+    }
+    let after = run(deployment, owned, until, shared, observers)?;
+    Ok(after.since(&before))
+}
+
+/// Runs `owned` on worker threads over an embedded log and returns what became of all records, ever.
 ///
 /// # Errors
 /// The first error of any worker; the others are stopped.
@@ -119,33 +168,26 @@ pub fn run(
     shared: &Shared,
     observers: &Observers,
 ) -> Result<Counts, RuntimeError> {
+    let Log::Embedded(log) = &deployment.log else {
+        return Err(RuntimeError::EmbeddedOnly("working on tasks opened before"));
+    };
     let count = deployment.workers() as usize;
     let mut hands: Vec<Vec<Owned<TaskStore>>> = (0..count).map(|_| Vec::new()).collect();
     for (at, owned) in owned.into_iter().enumerate() {
         hands[at % count].push(owned);
     }
-    shared
-        .last_progress_ms
-        .store(wall_clock().0, Ordering::Relaxed);
-    if let Some(metrics) = &observers.metrics {
-        let budget = deployment.memory_budget();
-        let budget = i64::try_from(budget).unwrap_or(i64::MAX);
-        metrics.state_budget_bytes.set(budget);
-    }
+    shared.begun();
+    observers.budget(deployment.memory_budget());
     std::thread::scope(|scope| {
         if until == Until::Stopped {
-            scope.spawn(|| retention::keep(deployment, shared, observers));
+            scope.spawn(|| retention::keep(log, shared, observers));
         }
         let threads: Vec<_> = (0_u32..)
             .zip(hands)
             .map(|(number, owned)| {
                 scope.spawn(move || {
-                    let _alarm = Alarm {
-                        worker: number,
-                        shared,
-                        observers,
-                    };
-                    let result = work(deployment, number, owned, until, shared, observers);
+                    let _alarm = Alarm::new(number, shared, observers);
+                    let result = work(deployment, log, number, owned, until, shared, observers);
                     if let Err(error) = &result {
                         tracing::error!(worker = number, %error, "a worker failed; stopping");
                         observers.failed(error);
@@ -170,10 +212,20 @@ pub fn run(
 }
 
 /// Stops everybody if its worker panics: the others would go on without its tasks.
-struct Alarm<'a> {
+pub(crate) struct Alarm<'a> {
     worker: u32,
     shared: &'a Shared,
     observers: &'a Observers,
+}
+
+impl<'a> Alarm<'a> {
+    pub(crate) fn new(worker: u32, shared: &'a Shared, observers: &'a Observers) -> Alarm<'a> {
+        Alarm {
+            worker,
+            shared,
+            observers,
+        }
+    }
 }
 
 impl Drop for Alarm<'_> {
@@ -187,6 +239,7 @@ impl Drop for Alarm<'_> {
 
 fn work(
     deployment: &Deployment,
+    log: &Arc<EmbeddedLog>,
     number: u32,
     owned: Vec<Owned<TaskStore>>,
     until: Until,
@@ -196,23 +249,20 @@ fn work(
     let tasks = owned.iter().map(|owned| owned.task.id());
     let inputs = tasks.map(|task| (task, deployment.inputs_of(task)));
     let topics = &deployment.setup.topics;
-    let log = deployment
-        .log
-        .worker(inputs.collect(), &topics.changelog, wall_clock)?;
+    let embedded = log;
+    let log = embedded.worker(inputs.collect(), &topics.changelog, wall_clock)?;
     let metrics = observers.metrics.as_ref();
     let mut log = Metered::new(log, topics, metrics);
     let mut worker = Worker::new(owned, deployment.decoder()?, Arc::clone(&topics.routed));
     let counts = worker.counts();
-    let mut gauges = metrics.map(|m| Gauges::new(deployment, m, worker.owned(), counts));
+    let mut gauges = metrics.map(|m| Gauges::new(m, worker.owned(), counts));
     let heartbeat = observers.liveness.as_ref().map(|l| l.watch(number));
     shared.reached(worker.owned());
-    if shared.working.fetch_add(1, Ordering::Relaxed) + 1 == deployment.workers() {
-        observers.ready();
-    }
+    shared.works(deployment.workers(), observers);
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
     loop {
-        let version = deployment.log.version();
+        let version = embedded.version();
         let processed = worker.process(&mut log, TURN)?;
         uncommitted += processed.steps;
         if let Some(heartbeat) = &heartbeat {
@@ -234,20 +284,20 @@ fn work(
         }
         checkpoint_if_due(&mut worker, gauges.as_ref())?;
         if let Some(gauges) = &mut gauges {
-            gauges.refresh(worker.owned())?;
+            gauges.refresh(worker.owned(), |owned| backlog(deployment, embedded, owned))?;
         }
-        if stopping || shared.done.load(Ordering::Relaxed) {
+        if stopping || shared.is_done() {
             break;
         }
         if processed.drained && uncommitted == 0 {
-            if until == Until::Drained && is_drained(deployment)? {
-                shared.done.store(true, Ordering::Relaxed);
+            if until == Until::Drained && deployment.lag()? == 0 {
+                shared.set_done();
                 break;
             }
             if until == Until::Stopped && number == 0 {
                 tick_if_quiet(deployment, shared)?;
             }
-            let _ = deployment.log.wait_for_append(version, WAIT);
+            let _ = embedded.wait_for_append(version, WAIT);
         }
     }
     for Owned { store, .. } in worker.owned() {
@@ -263,9 +313,25 @@ fn work(
     Ok(worker.counts())
 }
 
-fn checkpoint_if_due(
+/// What waits for a task in the embedded log.
+fn backlog(
+    deployment: &Deployment,
+    log: &EmbeddedLog,
+    owned: &Owned<TaskStore>,
+) -> Result<Backlog, RuntimeError> {
+    let task = owned.task.id();
+    let lag = deployment.lag_of(log, task, wall_clock())?;
+    let end = log.end_offset(&deployment.changelog_of(task))?;
+    Ok(Backlog {
+        records: lag.records,
+        oldest: lag.oldest,
+        changelog_tail: end.saturating_sub(owned.store.checkpointed()),
+    })
+}
+
+pub(crate) fn checkpoint_if_due(
     worker: &mut Worker<TaskStore>,
-    gauges: Option<&Gauges<'_>>,
+    gauges: Option<&Gauges>,
 ) -> Result<(), RuntimeError> {
     for Owned { store, .. } in worker.owned() {
         let started = Instant::now();
@@ -278,7 +344,7 @@ fn checkpoint_if_due(
 }
 
 /// Commits; answers false when the log says that nothing was written: the batch is done again.
-fn commit_now(
+pub(crate) fn commit_now(
     worker: &mut Worker<TaskStore>,
     log: &mut dyn WorkerLog,
 ) -> Result<bool, RuntimeError> {
@@ -292,37 +358,14 @@ fn commit_now(
     }
 }
 
-/// Whether every record of every input is consumed and committed. Positions are read before ends:
-/// a commit in between that consumes or forwards anything makes the two differ.
-fn is_drained(deployment: &Deployment) -> Result<bool, RuntimeError> {
-    let tasks = 0..deployment.config.partitions;
-    let inputs = tasks.flat_map(|task| {
-        deployment
-            .inputs_of(task)
-            .into_iter()
-            .map(move |i| (task, i))
-    });
-    let inputs: Vec<(u32, TopicPartition)> = inputs.collect();
-    let mut positions = Vec::with_capacity(inputs.len());
-    for (task, input) in &inputs {
-        positions.push(deployment.log.position(*task, input)?);
-    }
-    for ((_, input), position) in inputs.iter().zip(positions) {
-        if position.unwrap_or(0) != deployment.log.end_offset(input)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
 /// After a while without records, lets the wall clock move stream time on: through the log, as a
 /// control record, so that a replay of it does the same.
-fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<(), RuntimeError> {
+pub(crate) fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<(), RuntimeError> {
     let now = wall_clock();
     let quiet_since = TimeMs(shared.last_progress_ms.load(Ordering::Relaxed));
     let stream_time = TimeMs(shared.stream_time.load(Ordering::Relaxed));
     let idle_after = deployment.config.time.idle_after;
-    if !is_tick_due(now, quiet_since, stream_time, idle_after) || !is_drained(deployment)? {
+    if !is_tick_due(now, quiet_since, stream_time, idle_after) || deployment.lag()? > 0 {
         return Ok(());
     }
     append_control(deployment, &Routed::Tick { now })
@@ -345,8 +388,8 @@ fn is_tick_due(
 /// The log cannot be written.
 pub fn append_control(deployment: &Deployment, control: &Routed) -> Result<(), RuntimeError> {
     let records = controls(deployment, control);
-    deployment.log.append(&records, wall_clock(), &[])?;
-    Ok(())
+    let never = Arc::new(|| false);
+    deployment.log.appender("controls", never)?.append(&records, &[])
 }
 
 /// One control record for every task.

@@ -102,6 +102,30 @@ families! {
         "clvstream_commit_seconds",
         "Time that a commit took, from handing it to the log until it was durable.",
     );
+    TRANSACTION_PRODUCE_SECONDS = histogram(
+        "clvstream_transaction_produce_seconds",
+        "On Kafka: the part of a commit in which its records are handed to the producer.",
+    );
+    TRANSACTION_OFFSETS_SECONDS = histogram(
+        "clvstream_transaction_offsets_seconds",
+        "On Kafka: the part of a commit in which positions are added to the transaction.",
+    );
+    TRANSACTION_COMMIT_SECONDS = histogram(
+        "clvstream_transaction_commit_seconds",
+        "On Kafka: the part of a commit in which what is left is sent and the transaction ended.",
+    );
+    FENCED = counter(
+        "clvstream_fenced_total", Some("kind"),
+        "On Kafka: times that this process's transactions were ended by others: by the broker, \
+         because one was open too long (timeout); because this process stood still and another \
+         took its place (zombie); because another process has the same instance name \
+         (duplicate_id).",
+    );
+    REBALANCES = counter(
+        "clvstream_rebalances_total", Some("kind"),
+        "On Kafka: changes of the tasks that a worker has: assigned, revoked, or lost without \
+         having been asked.",
+    );
     EVENT_TO_COMMIT_SECONDS = histogram(
         "clvstream_event_to_commit_seconds",
         "Time from each record's arrival in the log, by the log's time, until its effects were durable.",

@@ -72,6 +72,30 @@ label_values! {
 }
 
 label_values! {
+    /// Why this process's transactions were ended by others.
+    Fencing {
+        /// By the broker, because one was open too long.
+        Timeout = "timeout",
+        /// This process stood still, and another took its place.
+        Zombie = "zombie",
+        /// Another process has the same instance name.
+        DuplicateId = "duplicate_id",
+    }
+}
+
+label_values! {
+    /// How the tasks of a worker changed.
+    Rebalance {
+        /// It has more.
+        Assigned = "assigned",
+        /// It was asked to give some up.
+        Revoked = "revoked",
+        /// Others have some already.
+        Lost = "lost",
+    }
+}
+
+label_values! {
     /// How a round of retention ended.
     RetentionOutcome {
         /// Everything that may go is gone.
@@ -118,6 +142,10 @@ pub struct Metrics {
     pub timers_fired: IntCounter,
     commits: CounterSet,
     commit_seconds: Histogram,
+    /// Produce, offsets, commit.
+    transaction_seconds: [Histogram; 3],
+    fenced: CounterSet,
+    rebalances: CounterSet,
     event_to_commit_seconds: Histogram,
     checkpoints: IntCounter,
     checkpoint_seconds: Histogram,
@@ -182,6 +210,19 @@ impl Metrics {
                 CommitOutcome::ALL.iter().map(|outcome| outcome.as_str()),
             ),
             commit_seconds: histogram(family::COMMIT_SECONDS)?,
+            transaction_seconds: [
+                histogram(family::TRANSACTION_PRODUCE_SECONDS)?,
+                histogram(family::TRANSACTION_OFFSETS_SECONDS)?,
+                histogram(family::TRANSACTION_COMMIT_SECONDS)?,
+            ],
+            fenced: CounterSet::new(
+                &counters(family::FENCED)?,
+                Fencing::ALL.iter().map(|kind| kind.as_str()),
+            ),
+            rebalances: CounterSet::new(
+                &counters(family::REBALANCES)?,
+                Rebalance::ALL.iter().map(|kind| kind.as_str()),
+            ),
             event_to_commit_seconds: histogram(family::EVENT_TO_COMMIT_SECONDS)?,
             checkpoints: counter(family::CHECKPOINTS)?,
             checkpoint_seconds: histogram(family::CHECKPOINT_SECONDS)?,
@@ -216,6 +257,23 @@ impl Metrics {
     pub fn commit(&self, outcome: CommitOutcome, took: Duration) {
         self.commits.add(outcome as usize, 1);
         self.commit_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A transaction was committed; its phases took this long: produce, offsets, commit.
+    pub fn transaction(&self, phases: [Duration; 3]) {
+        for (histogram, took) in self.transaction_seconds.iter().zip(phases) {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    /// This process's transactions were ended by others.
+    pub fn fenced(&self, kind: Fencing) {
+        self.fenced.add(kind as usize, 1);
+    }
+
+    /// The tasks of a worker changed.
+    pub fn rebalanced(&self, kind: Rebalance) {
+        self.rebalances.add(kind as usize, 1);
     }
 
     /// The effects of records are durable: how long after each of them arrived in the log.

@@ -2,13 +2,13 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::config::Loaded;
 use clap::Args;
 use domain::time::TimeMs;
-use engine::bookkeeping::Counts;
-use runtime::load::{Delivery, Files};
+use runtime::load::{self, Delivery, Files, KeyBy};
 use runtime::retention;
 use runtime::workers::{Observers, Shared, Until, wall_clock};
 use serde::Serialize;
@@ -26,6 +26,9 @@ use crate::shutdown::Shutdown;
 INPUT is a CSV or JSON lines file, plain or compressed with gzip or zstd. Rows that cannot be mapped go
 to the dead-letter topic with their bytes and the reason. A replay that was interrupted is taken up
 where it stopped when the same command is given again.
+
+With a log on Kafka it loads, and then waits until the running service has consumed everything; with
+--until it has stream time advance to that instant after that.
 
 Examples:
   clvstream replay --mapping mappings/cdnow.toml CDNOW_master.csv
@@ -53,6 +56,11 @@ pub struct ReplayArgs {
     #[arg(id = "duplicate", long, value_name = "PERCENT", value_parser = per_mille)]
     pub duplicate_per_mille: Option<u32>,
 
+    /// What events are keyed by on their way into the topics: by their order they reach their
+    /// customer's task by way of another one
+    #[arg(long, value_enum, default_value_t = KeyedBy::Customer)]
+    pub key_by: KeyedBy,
+
     /// Decides which events are moved and doubled
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub seed: u64,
@@ -62,12 +70,28 @@ pub struct ReplayArgs {
     pub json: bool,
 }
 
+/// What events are keyed by.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyedBy {
+    /// Their customer or visitor
+    Customer,
+    /// Their order, where they are about one
+    Order,
+}
+
 /// What a replay did.
 #[derive(Serialize)]
 struct Report {
     loaded: runtime::load::Loaded,
+    /// On an embedded log: what was processed, which on Kafka the service does.
+    #[serde(flatten)]
+    work: Option<Work>,
+}
+
+#[derive(Serialize)]
+struct Work {
     processed: Took,
-    /// What became of all records since the first one, by name.
+    /// What became of the records that were processed, by name.
     records: std::collections::BTreeMap<&'static str, u64>,
 }
 
@@ -88,32 +112,45 @@ pub fn run(
         shuffle_within_ms: i64::try_from(within).unwrap_or(i64::MAX),
         duplicate_per_mille: args.duplicate_per_mille.unwrap_or(0),
         until: args.until,
+        key_by: match args.key_by {
+            KeyedBy::Customer => KeyBy::Owner,
+            KeyedBy::Order => KeyBy::Order,
+        },
     };
     let files = Files::open(&args.inputs, &mapping, &delivery).map_err(CliError::failure)?;
     let deployment = session::open(loaded, mapping.currency())?;
     let name = files.name.clone();
     let items = files.items(&mapping, &deployment, &delivery);
     let loaded = session::load(&deployment, &name, &delivery, items, shutdown)?;
-    let observers = Observers::default();
-    let (counts, took) = session::process(&deployment, Until::Drained, shutdown, &observers)?;
-    // Nobody else does it where a deployment is only ever replayed into.
-    retention::enforce(&deployment, wall_clock(), &Shared::default(), &observers);
-    let report = Report {
-        loaded,
-        processed: took,
-        records: counts.named().into_iter().collect(),
-    };
+    let mut report = Report { loaded, work: None };
+    match deployment.log.embedded() {
+        Some(log) => {
+            let observers = Observers::default();
+            let drained = Until::Drained;
+            let (mut counts, took) =
+                session::process(&deployment, drained, shutdown, &observers)?;
+            if load::end(&deployment, &name, &delivery, &Arc::default())? {
+                let (more, _) = session::process(&deployment, drained, shutdown, &observers)?;
+                counts.add(&more);
+            }
+            // Nobody else does it where a deployment is only ever replayed into.
+            retention::enforce(log, wall_clock(), &Shared::default(), &observers);
+            report.work = Some(Work {
+                processed: took,
+                records: counts.named().into_iter().collect(),
+            });
+        }
+        None => session::wait_for_service(&deployment, &name, &delivery, shutdown)?,
+    }
     if args.json {
         serde_json::to_writer_pretty(&mut *out, &report)?;
         return Ok(writeln!(out)?);
     }
-    render(&report, &counts, out)
+    render(&report, out)
 }
 
-fn render(report: &Report, counts: &Counts, out: &mut dyn Write) -> Result<(), CliError> {
-    let Report {
-        loaded, processed, ..
-    } = report;
+fn render(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
+    let Report { loaded, work } = report;
     writeln!(
         out,
         "loaded     {} events, {} rows rejected, {} loaded before, {} after the end",
@@ -122,6 +159,9 @@ fn render(report: &Report, counts: &Counts, out: &mut dyn Write) -> Result<(), C
         grouped(loaded.skipped),
         grouped(loaded.after_end),
     )?;
+    let Some(Work { processed, records }) = work else {
+        return Ok(writeln!(out, "processed  all of it, by the running service")?);
+    };
     writeln!(
         out,
         "processed  {} records in {:.1} s: {} a second\n",
@@ -129,13 +169,9 @@ fn render(report: &Report, counts: &Counts, out: &mut dyn Write) -> Result<(), C
         processed.seconds,
         grouped(processed.per_second as u64),
     )?;
-    let rows = counts
-        .named()
-        .map(|(name, n)| vec![name.to_owned(), grouped(n)]);
-    writeln!(
-        out,
-        "{}",
-        table(&["records since the first", "number"], rows.to_vec())
-    )?;
+    let rows = records
+        .iter()
+        .map(|(name, n)| vec![(*name).to_owned(), grouped(*n)]);
+    writeln!(out, "{}", table(&["records", "number"], rows.collect()))?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use domain::event::{Body, Event};
 use domain::money::Currency;
 use domain::time::TimeMs;
 use runtime::load::{Delivery, Item, load};
-use runtime::workers::{Shared, wall_clock};
+use runtime::workers::wall_clock;
 use runtime::{Deployment, RuntimeError};
 use traffic::{ConfigError, Disorder, ShopConfig, ShopTraffic};
 use wire::{Encoder, Format, SchemaSet};
@@ -117,7 +117,7 @@ fn to_log(
         &load_name(args),
         &Delivery::PLAIN,
         items,
-        &Shared::default(),
+        &Arc::default(),
         &mut |_| {},
     )?;
     let events = grouped(done.events);

@@ -1,0 +1,197 @@
+//! A deployment on Kafka: connecting, its topics, and what was chosen at its first start.
+
+mod administration;
+mod session;
+mod takeover;
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Config, Kafka, Loaded};
+use domain::money::Currency;
+use engine::port::TopicName;
+use kafkalog::topics::{self, Create, Desired, Purpose, TopicRetention, TopicState};
+use kafkalog::{Cluster, Settings, Stopping};
+use rustc_hash::FxHasher;
+
+use crate::deployment::{Deployment, IDENTITY, Identity, identify};
+use crate::error::RuntimeError;
+
+pub use administration::Administration;
+pub(crate) use session::run;
+
+/// Connects, sees to the topics, and finds or writes down what was chosen at the first start.
+/// Answers too the inputs' numbers of partitions.
+pub(crate) fn open(
+    loaded: &Loaded,
+    kafka: &Kafka,
+    currency: Option<Currency>,
+) -> Result<(Arc<Cluster>, Identity, BTreeMap<TopicName, u32>), RuntimeError> {
+    let config = &loaded.config;
+    let cluster = Cluster::connect(settings(config, kafka)?)?;
+    let admin = topics::TopicAdmin::connect(&admin_properties(kafka)?)?;
+    let known = match cluster.partition_counts()?.get(&*cluster.topics().marks) {
+        Some(_) => cluster.marks()?.remove(IDENTITY),
+        None => None,
+    };
+    let (identity, _) = identify(known.as_deref(), loaded, currency)?;
+    let create = match kafka.create_topics {
+        true => Create::Missing,
+        false => Create::Nothing,
+    };
+    let wanted = desired(config, kafka, identity.partitions);
+    let states = admin.ensure(&wanted, &identity.topics, create)?;
+    let identity = write_down(&cluster, loaded, currency, &states)?;
+    Ok((cluster, identity, inputs(&states)))
+}
+
+/// Settles what was chosen: the first of several that start at once decides, the others follow. Each
+/// ends the work of the one before it by taking its transactional id, and reads again what is
+/// written after that.
+fn write_down(
+    cluster: &Arc<Cluster>,
+    loaded: &Loaded,
+    currency: Option<Currency>,
+    states: &[TopicState],
+) -> Result<Identity, RuntimeError> {
+    let current = cluster.marks()?.remove(IDENTITY);
+    let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
+    if !is_new && !note(&mut identity, states) {
+        return Ok(identity);
+    }
+    let never: Stopping = Arc::new(|| false);
+    let mut appender = cluster.appender("setup", never)?;
+    let current = cluster.marks()?.remove(IDENTITY);
+    let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
+    if note(&mut identity, states) || is_new {
+        let bytes = serde_json::to_vec(&identity).map_err(RuntimeError::Identity)?;
+        appender.append(&[], &[(IDENTITY, bytes)])?;
+    }
+    Ok(identity)
+}
+
+/// Adds the ids of topics that are not known yet; answers whether there were any.
+fn note(identity: &mut Identity, states: &[TopicState]) -> bool {
+    let mut noted = false;
+    for state in states {
+        let known = identity.topics.contains_key(&state.name);
+        if !known {
+            identity.topics.insert(state.name.clone(), state.id.clone());
+            noted = true;
+        }
+        // Whoever makes the changelog anew has another deployment.
+        if identity.incarnation.is_empty() && state.name.ends_with(".internal.changelog") {
+            identity.incarnation.clone_from(&state.id);
+            noted = true;
+        }
+    }
+    noted
+}
+
+fn inputs(states: &[TopicState]) -> BTreeMap<TopicName, u32> {
+    let is_input = |s: &&TopicState| matches!(s.purpose, Purpose::Input | Purpose::Foreign);
+    let inputs = states.iter().filter(is_input);
+    inputs
+        .map(|s| (TopicName::from(s.name.as_str()), s.partitions))
+        .collect()
+}
+
+/// What the application's topics should be like.
+#[must_use]
+pub fn desired(config: &Config, kafka: &Kafka, partitions: u32) -> Desired {
+    let kept = &config.retention;
+    Desired {
+        application: config.application_id.clone(),
+        partitions,
+        replication: kafka.replication.map(u32::from),
+        inputs: config.input.topics.clone(),
+        foreign: config.input.mapped.keys().cloned().collect(),
+        retention: TopicRetention {
+            inputs: kept.inputs,
+            clv_updates: kept.clv_updates,
+            lifecycle_transitions: kept.lifecycle_transitions,
+            segment_changes: kept.segment_changes,
+            dead_letters: kept.dead_letters,
+        },
+        max_value_bytes: config.limits.max_value_bytes as u64,
+    }
+}
+
+/// librdkafka properties for administration, with passwords.
+///
+/// # Errors
+/// A password is not where it should be.
+pub fn admin_properties(kafka: &Kafka) -> Result<Vec<(String, String)>, RuntimeError> {
+    with_secrets(kafka, kafka.client_properties())
+}
+
+fn with_secrets(
+    kafka: &Kafka,
+    mut properties: Vec<(String, String)>,
+) -> Result<Vec<(String, String)>, RuntimeError> {
+    for (name, secret) in kafka.secret_properties()? {
+        properties.push((name.to_owned(), secret.reveal().to_owned()));
+    }
+    Ok(properties)
+}
+
+/// How the log side is to reach the cluster.
+///
+/// # Errors
+/// A password is not where it should be.
+pub fn settings(config: &Config, kafka: &Kafka) -> Result<Settings, RuntimeError> {
+    let instance = match &kafka.instance {
+        Some(instance) => instance.clone(),
+        None => instance_of(&config.data_dir),
+    };
+    Ok(Settings {
+        application: config.application_id.clone(),
+        instance,
+        consumer: with_secrets(kafka, kafka.consumer_properties())?,
+        producer: with_secrets(kafka, kafka.producer_properties())?,
+        session_timeout: kafka.session_timeout,
+        max_poll_interval: kafka.max_poll_interval,
+        transaction_timeout: kafka.transaction_timeout,
+        max_task_idle: kafka.max_task_idle,
+        static_membership: kafka.static_membership,
+    })
+}
+
+/// A name for this process that is the same at its next start: the host and the data directory.
+fn instance_of(data_dir: &Path) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.ok().or_else(|| std::env::var("HOSTNAME").ok());
+    let host = host.as_deref().map_or("host", str::trim).to_owned();
+    let folder = std::fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    let mut hash = FxHasher::default();
+    hash.write(folder.as_os_str().as_encoded_bytes());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let host = host.replace(|c| !allowed(c), "-");
+    format!("{host}-{:08x}", hash.finish() as u32)
+}
+
+impl Deployment {
+    /// Looks whether inputs have got more partitions since; answers whether any has.
+    pub(crate) fn look_for_growth(&self, cluster: &Cluster) -> Result<bool, RuntimeError> {
+        let counts = cluster.partition_counts()?;
+        let own = self.config.input.topics.iter();
+        let own = own.map(|topic| self.input_topic(topic));
+        let mapped = self.config.input.mapped.keys();
+        let names = own.chain(mapped.map(|topic| TopicName::from(topic.as_str())));
+        let now = names.map(|name| {
+            let count = counts.get(&*name).copied();
+            // A topic that is not seen for a moment has not shrunk.
+            let count = count.or_else(|| self.partitions_of(&name)).unwrap_or(0);
+            (name, count)
+        });
+        Ok(self.inputs_are(now.collect()))
+    }
+}
+
+/// How long a worker waits before it joins anew, the `n`th time in a row.
+fn pause(n: u32) -> Duration {
+    Duration::from_millis(100 << n.min(6))
+}
