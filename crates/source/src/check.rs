@@ -94,7 +94,7 @@ pub struct MappingCheck {
     pub rejected_rows: u64,
     /// Events made.
     pub events: u64,
-    /// Events by topic and type: `orders/order_completed`.
+    /// Events by type; of a file, with the topic they are for: `orders/order_completed`.
     pub events_by_type: BTreeMap<String, u64>,
     /// Rejections by class.
     pub rejections_by_class: BTreeMap<String, u64>,
@@ -117,8 +117,9 @@ pub struct MappedSample {
     /// Where its row stands.
     #[serde(flatten)]
     pub place: Place,
-    /// The topic the event is meant for.
-    pub topic: String,
+    /// The topic the event of a file's row is meant for; a record of a topic is read where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
     /// Number of the `[[event]]` that made it.
     pub rule: usize,
     /// The event as canonical JSON.
@@ -300,12 +301,17 @@ impl MappingCheck {
 
     fn take_event(&mut self, place: Place, mapped: MappedEvent<'_>) {
         self.events += 1;
-        let kind = format!("{}/{}", mapped.topic, mapped.event.body.type_name());
+        let kind = mapped.event.body.type_name();
+        let topic = matches!(self.tried, Tried::File(_)).then(|| mapped.topic.to_owned());
+        let kind = match &topic {
+            Some(topic) => format!("{topic}/{kind}"),
+            None => kind.to_owned(),
+        };
         *self.events_by_type.entry(kind).or_default() += 1;
         if self.mapped.len() < SAMPLES {
             self.mapped.push(MappedSample {
                 place,
-                topic: mapped.topic.to_owned(),
+                topic,
                 rule: mapped.rule,
                 event: mapped.json,
             });

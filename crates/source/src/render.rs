@@ -103,7 +103,11 @@ fn event(sample: &MappedSample, out: &mut dyn Write) -> io::Result<()> {
         record => record.to_string(),
     };
     let kind = event.get("type").and_then(Value::as_str).unwrap_or("");
-    write!(out, "  {at}  {topic}  {kind}")?;
+    write!(out, "  {at}")?;
+    if let Some(topic) = topic {
+        write!(out, "  {topic}")?;
+    }
+    write!(out, "  {kind}")?;
     for (name, value) in event.as_object().into_iter().flatten() {
         match (name.as_str(), value) {
             ("type", _) => {}

@@ -380,7 +380,7 @@ fn a_topic_is_checked_like_a_file() {
     let text = String::from_utf8(out).unwrap();
     for expected in [
         "erp.orders (to its end)",
-        "record 3:0  orders  order_completed",
+        "record 3:0  order_completed",
         "record 3:3  time_malformed",
         "Fields that the mapping does not name\n  new.x  in 2 rows\n  new.y  in 1 rows",
     ] {

@@ -226,7 +226,6 @@ fn row(status: &str) -> Avro {
 
 fn change(op: &str, before: Option<Avro>, after: Option<Avro>) -> Vec<u8> {
     let none = || Avro::Union(0, Box::new(Avro::Null));
-    let schema = Schema::parse_str(ENVELOPE).unwrap();
     let event = Avro::Record(vec![
         ("before".into(), before.unwrap_or_else(none)),
         ("after".into(), after.unwrap_or_else(none)),
@@ -236,10 +235,16 @@ fn change(op: &str, before: Option<Avro>, after: Option<Avro>) -> Vec<u8> {
             Avro::Union(1, Box::new(Avro::Long(1_704_110_400_000))),
         ),
     ]);
+    framed(ENVELOPE, event)
+}
+
+/// `value` in Confluent's wire format.
+fn framed(schema: &str, value: Avro) -> Vec<u8> {
+    let schema = Schema::parse_str(schema).unwrap();
     let mut bytes = vec![0];
     bytes.extend(ENVELOPE_ID.to_be_bytes());
     let writer = apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build();
-    bytes.extend(writer.unwrap().write_value_to_vec(event).unwrap());
+    bytes.extend(writer.unwrap().write_value_to_vec(value).unwrap());
     bytes
 }
 
@@ -275,6 +280,77 @@ fn avro_change_events_become_orders() {
     for cut in 5..whole.len() {
         assert_eq!(told(of(&whole[..cut])), "truncated", "cut at {cut}");
     }
+}
+
+/// The first block in `language` below `heading` of the reference.
+fn documented(heading: &str, language: &str) -> String {
+    let path = format!("{}/../../docs/mappings.md", env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(path).unwrap();
+    let section = page.split_once(&format!("\n{heading}\n")).unwrap().1;
+    let block = section.split_once(&format!("```{language}\n")).unwrap().1;
+    block.split_once("\n```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_examples_of_live_topics_are_as_the_reference_says() {
+    let debezium = mapping(&documented("## Change events (Debezium)", "toml"));
+    let change = documented("### Example: a table by Debezium, in JSON", "json");
+    let avro = "### Example: records in Avro";
+    let schema = documented(avro, "json");
+    let carts = mapping(&documented(avro, "toml"));
+    let mapped = BTreeMap::from([
+        ("erp.public.orders".to_owned(), debezium),
+        ("web.carts".to_owned(), carts),
+    ]);
+    let rules = InputRules::new(currency_by_code("EUR", None).unwrap());
+    let extra = vec![(ENVELOPE_ID, schema.clone())];
+    let decoder = Decoder::new(rules, &SchemaSet::with_extra(extra).unwrap()).unwrap();
+    let inputs = Inputs::new(decoder, mapped).unwrap();
+
+    let later = |topic, value: &[u8]| {
+        inputs.decode(&InputRecord {
+            topic,
+            partition: 2,
+            offset: 7,
+            timestamp: NOW.plus(365 * domain::time::DAY_MS),
+            key: None,
+            value: Some(value),
+        })
+    };
+    let order = "order_completed erp.public.orders:2:7:1";
+    assert_eq!(told(later("erp.public.orders", change.as_bytes())), order);
+    let wrapped = format!("{{\"schema\": {{}}, \"payload\": {change}}}");
+    assert_eq!(told(later("erp.public.orders", wrapped.as_bytes())), order);
+
+    let item = |sku: &str, pieces| {
+        Avro::Record(vec![
+            ("sku".into(), Avro::String(sku.into())),
+            ("pieces".into(), Avro::Int(pieces)),
+            (
+                "price".into(),
+                Avro::Decimal(apache_avro::Decimal::from(1_999_i32.to_be_bytes())),
+            ),
+        ])
+    };
+    let cart = Avro::Record(vec![
+        ("visitor".into(), Avro::String("v".into())),
+        ("customer".into(), Avro::Union(0, Box::new(Avro::Null))),
+        ("at".into(), Avro::TimestampMillis(NOW.0)),
+        (
+            "added".into(),
+            Avro::Array(vec![item("a", 1), item("b", 2)]),
+        ),
+    ]);
+    let Decoded::Several(events, None) = later("web.carts", &framed(&schema, cart)) else {
+        panic!("two events");
+    };
+    assert!(
+        events
+            .iter()
+            .all(|event| event.time == NOW && event.customer_id.is_none())
+    );
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(ids, ["web.carts:2:7:1", "web.carts:2:7:2"]);
 }
 
 #[test]
