@@ -1,5 +1,6 @@
 //! The queries of dashboard and rules, against a real Prometheus that scrapes a real run.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,16 +19,20 @@ use super::prometheus::{Prometheus, free_address, program};
 use super::{repository, skipped};
 
 /// Queries that find nothing in a run where nothing goes wrong, by the panel's title, and why.
-const RIGHTLY_EMPTY: [(&str, &str); 2] = [
+const RIGHTLY_EMPTY: [(&str, &str); 3] = [
     ("Restore: time to go", "nothing is being restored"),
+    (
+        "Phases of a commit, p99",
+        "the embedded log has no transactions of Kafka",
+    ),
     (
         "Instance started",
         "the one instance started before it was scraped",
     ),
 ];
 
-/// Enough for a second or more of work, so that Prometheus sees the counters move.
-const EVENTS: u64 = 400_000;
+/// Enough for some seconds of work, so that Prometheus sees the counters move.
+const EVENTS: u64 = 600_000;
 /// From the first scrape until every query has found something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -152,7 +157,22 @@ fn every_query_of_dashboard_and_rules_finds_something() {
     let (empty, panels): (Vec<_>, Vec<_>) = dashboard::queries(&dashboard)
         .into_iter()
         .partition(|(title, _)| RIGHTLY_EMPTY.iter().any(|(empty, _)| empty == title));
-    assert_eq!(empty.len(), RIGHTLY_EMPTY.len(), "{empty:?}");
+    let titles: BTreeSet<&String> = empty.iter().map(|(title, _)| title).collect();
+    assert_eq!(titles.len(), RIGHTLY_EMPTY.len(), "{titles:?}");
+    // They find nothing, but what they look at is there.
+    for (from, query) in &empty {
+        prometheus.query(&filled_in(query));
+        let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let families = words.filter(|word| {
+            ["clvstream_", "process_"]
+                .iter()
+                .any(|p| word.starts_with(p))
+        });
+        wanted.extend(families.map(|family| Wanted {
+            from: from.clone(),
+            query: family.to_owned(),
+        }));
+    }
     wanted.extend(panels.into_iter().map(|(from, query)| Wanted {
         from,
         query: filled_in(&query),
@@ -164,11 +184,6 @@ fn every_query_of_dashboard_and_rules_finds_something() {
         });
     }
     assert_eq!(unanswered(&prometheus, wanted), Vec::<String>::new());
-    for (_, query) in empty {
-        // Prometheus understands it: anything else would be no answer at all.
-        let found = prometheus.query(&filled_in(&query));
-        assert!(found.len() <= 1, "{query}: {found:?}");
-    }
 
     until("every rule's evaluation", || {
         let rules = prometheus.api("rules");
@@ -216,7 +231,7 @@ fn the_alerts_fire_when_they_should() {
 
 #[test]
 fn every_alert_has_a_test() {
-    let named = |file: &str, key: &str| -> std::collections::BTreeSet<String> {
+    let named = |file: &str, key: &str| -> BTreeSet<String> {
         super::deployed(file)
             .lines()
             .filter_map(|line| line.trim().strip_prefix(key))
