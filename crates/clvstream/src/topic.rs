@@ -2,10 +2,12 @@
 //! a view of it, finding topics, showing records.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use config::Config;
-use engine::port::TopicName;
+use engine::port::{TopicName, TopicPartition};
 use eventlog::{EventLogError, LogView, StoredRecord};
 use runtime::deployment::{input_rules, schemas_of};
 use serde_json::{Value, json};
@@ -14,6 +16,8 @@ use wire::{Decoder, InputRules};
 
 use crate::error::CliError;
 
+/// Records, and bytes, of a partition that are read at a time.
+const CHUNK: (usize, usize) = (500, 4 << 20);
 /// Memory that looking into a log may take.
 const MEMORY: usize = 64 << 20;
 
@@ -55,6 +59,88 @@ pub fn find_topic(
         Some(topic) => Ok((Arc::clone(&topic.name), topic.partitions)),
         None => Err(CliError::failure(format!("there is no topic {name}"))
             .hint("`clvstream topics` lists those that there are")),
+    }
+}
+
+/// Where to begin in each partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start {
+    /// At this offset, or at the first one that is kept.
+    Offset(u64),
+    /// That many records before the end.
+    Last(u64),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Start, String> {
+        let wrong =
+            || "write `beginning`, an offset such as 1500, or -10 for the last ten".to_owned();
+        if text == "beginning" {
+            return Ok(Start::Offset(0));
+        }
+        match text.strip_prefix('-') {
+            Some(last) => last.parse().map(Start::Last).map_err(|_| wrong()),
+            None => text.parse().map(Start::Offset).map_err(|_| wrong()),
+        }
+    }
+}
+
+/// Partitions of a topic, and how far each has been read.
+#[derive(Debug)]
+pub struct Cursors(Vec<(TopicPartition, u64)>);
+
+impl Cursors {
+    /// Begins at `from` in each of `partitions`.
+    ///
+    /// # Errors
+    /// There is no such partition.
+    pub fn open(
+        log: &LogView,
+        topic: &TopicName,
+        partitions: Range<u32>,
+        from: Start,
+    ) -> Result<Cursors, CliError> {
+        let cursor = |partition| {
+            let source = TopicPartition {
+                topic: topic.clone(),
+                partition,
+            };
+            let start = log.start_offset(&source).map_err(log_error)?;
+            let end = log.end_offset(&source).map_err(log_error)?;
+            let next = match from {
+                Start::Offset(offset) => offset.max(start),
+                Start::Last(records) => end.saturating_sub(records).max(start),
+            };
+            Ok((source, next))
+        };
+        partitions
+            .map(cursor)
+            .collect::<Result<_, _>>()
+            .map(Cursors)
+    }
+
+    /// The next records of every partition, in the order in which they were written. None: there
+    /// are no more for now.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn next_chunk(&mut self, log: &LogView) -> Result<Vec<StoredRecord>, CliError> {
+        let mut chunk = Vec::new();
+        for (source, next) in &mut self.0 {
+            let (records, bytes) = CHUNK;
+            let read = log.read(source, *next, records, bytes).map_err(log_error)?;
+            if let Some(last) = read.last() {
+                *next = last.record.offset + 1;
+            }
+            chunk.extend(read);
+        }
+        chunk.sort_by_key(|stored| {
+            let record = &stored.record;
+            (record.timestamp, record.source.partition, record.offset)
+        });
+        Ok(chunk)
     }
 }
 
@@ -127,6 +213,16 @@ fn is_binary(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_to_begin() {
+        assert_eq!("beginning".parse(), Ok(Start::Offset(0)));
+        assert_eq!("1500".parse(), Ok(Start::Offset(1500)));
+        assert_eq!("-10".parse(), Ok(Start::Last(10)));
+        for text in ["", "-", "end", "--1", "1.5"] {
+            assert!(text.parse::<Start>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn values_are_shown_as_what_they_are() {

@@ -122,6 +122,85 @@ fn records_are_shown_in_the_order_in_which_they_were_written() {
 }
 
 #[test]
+fn a_mapping_is_tried_on_a_topic() {
+    let mapping = "format = \"json\"\n[[event]]\ntype = \"page_viewed\"\nwhen = { n = { le = 3 } }\n\
+                   [event.fields]\nevent_time = \"{$record_time}\"\ncustomer_id = \"{$key}\"\n";
+    let wrong = mapping.replace("{$key}", "{$file}");
+    let here = folder(&[("m.toml", mapping), ("wrong.toml", &wrong)]);
+    write_log(here.path());
+    let run = |args: &[&str]| {
+        let args = [&["mapping", "check", "--topic"], args].concat();
+        clvstream(here.path(), &args)
+    };
+    insta::assert_snapshot!(run(&["clvstream.orders", "-m", "m.toml"]), @r"
+    exit 0
+    -- stdout
+    clvstream.orders (to its end)
+      records                                     4
+        mapped                                    3
+        ignored (no rule is for them)             1
+        rejected                                  0
+      events                                      3
+        page_viewed                               3
+
+    First events
+      record 0:0  page_viewed  customer_id=c0  event_id=clvstream.orders:0:0  event_time=2011-03-13T12:00:00.000Z
+      record 0:1  page_viewed  customer_id=c0  event_id=clvstream.orders:0:1  event_time=2011-03-13T12:01:00.000Z
+      record 0:2  page_viewed  customer_id=c0  event_id=clvstream.orders:0:2  event_time=2011-03-13T12:02:00.000Z
+    -- stderr
+    ");
+    let last = run(&["orders", "-m", "m.toml", "--from", "-1", "--limit", "1"]);
+    assert!(
+        last.contains("clvstream.orders (first records only)\n  records "),
+        "{last}"
+    );
+    assert!(last.starts_with("exit 0\n"), "{last}");
+    insta::assert_snapshot!(run(&["dlq", "-m", "m.toml"]), @r"
+    exit 3
+    -- stdout
+    clvstream.dlq (to its end)
+      records                                     1
+        mapped                                    0
+        ignored (no rule is for them)             0
+        rejected                                  1
+      events                                      0
+      rejections                                  1
+        wrong_magic                               1
+
+    First rejections
+      record 0:0  wrong_magic
+        the value starts with byte 0x61: JSON starts with a brace, Avro in Confluent's wire format with a zero byte
+        | a;b�[31m
+    -- stderr
+    error: clvstream.dlq: records were rejected, or could not be read
+    ");
+    insta::assert_snapshot!(run(&["orders", "-m", "wrong.toml"]), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: the mapping has a problem
+      wrong.toml:7:15: `$file` exists only in files: in a topic a record's place is `$topic`, `$partition` and `$offset`
+    hint: docs/mappings.md describes mapping files
+    ");
+    insta::assert_snapshot!(run(&["orders"]), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: no mapping is configured for the topic orders
+    hint: --mapping names the file; `input.mapped` names it for the service
+    ");
+    insta::assert_snapshot!(run(&["nothing", "-m", "m.toml"]), @r"
+    exit 1
+    -- stdout
+    -- stderr
+    error: there is no topic nothing
+    hint: `clvstream topics` lists those that there are
+    ");
+    let json = run(&["orders", "-m", "m.toml", "--json"]);
+    assert!(json.contains("\"topic\": \"clvstream.orders\""), "{json}");
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let here = folder(&[]);
     insta::assert_snapshot!(clvstream(here.path(), &["tail", "orders"]), @r"

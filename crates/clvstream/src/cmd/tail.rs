@@ -1,21 +1,17 @@
 //! `clvstream tail`.
 
 use std::io::Write;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use config::Config;
-use engine::port::TopicPartition;
 use eventlog::{LogView, StoredRecord};
 
 use crate::error::CliError;
 use crate::render::printable;
 use crate::shutdown::Shutdown;
-use crate::topic::{Reader, find_topic, log_error, open_log};
+use crate::topic::{Cursors, Reader, Start, find_topic, log_error, open_log};
 
-/// Records, and bytes, of a partition that are read at a time.
-const CHUNK: (usize, usize) = (500, 4 << 20);
 /// How long --follow waits before it looks for more.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -44,7 +40,7 @@ pub struct TailArgs {
         default_value = "-10",
         allow_hyphen_values = true
     )]
-    pub from: From,
+    pub from: Start,
 
     /// Only this partition
     #[arg(long, short, value_name = "NUMBER")]
@@ -63,21 +59,6 @@ pub struct TailArgs {
     pub json: bool,
 }
 
-/// Where to begin in each partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
-    /// At this offset, or at the first one that is kept.
-    Offset(u64),
-    /// That many records before the end.
-    Last(u64),
-}
-
-/// A partition, and how far it has been read.
-struct Cursor {
-    source: TopicPartition,
-    next: u64,
-}
-
 /// Shows records of a topic.
 ///
 /// # Errors
@@ -93,7 +74,7 @@ pub fn run(
     let mut cursors = cursors(args, config, &log)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 && !shutdown.is_requested() {
-        let chunk = next_chunk(&log, &mut cursors)?;
+        let chunk = cursors.next_chunk(&log)?;
         if chunk.is_empty() {
             if !args.follow {
                 break;
@@ -113,47 +94,13 @@ pub fn run(
     Ok(())
 }
 
-fn cursors(args: &TailArgs, config: &Config, log: &LogView) -> Result<Vec<Cursor>, CliError> {
+fn cursors(args: &TailArgs, config: &Config, log: &LogView) -> Result<Cursors, CliError> {
     let (topic, partitions) = find_topic(log, config, &args.topic)?;
     let wanted = match args.partition {
         Some(partition) => partition..partition.saturating_add(1),
         None => 0..partitions,
     };
-    wanted
-        .map(|partition| {
-            let source = TopicPartition {
-                topic: topic.clone(),
-                partition,
-            };
-            let start = log.start_offset(&source).map_err(log_error)?;
-            let end = log.end_offset(&source).map_err(log_error)?;
-            let next = match args.from {
-                From::Offset(offset) => offset.max(start),
-                From::Last(records) => end.saturating_sub(records).max(start),
-            };
-            Ok(Cursor { source, next })
-        })
-        .collect()
-}
-
-/// The next records of every partition, in the order in which they were written.
-fn next_chunk(log: &LogView, cursors: &mut [Cursor]) -> Result<Vec<StoredRecord>, CliError> {
-    let mut chunk = Vec::new();
-    for cursor in cursors {
-        let (records, bytes) = CHUNK;
-        let read = log
-            .read(&cursor.source, cursor.next, records, bytes)
-            .map_err(log_error)?;
-        if let Some(last) = read.last() {
-            cursor.next = last.record.offset + 1;
-        }
-        chunk.extend(read);
-    }
-    chunk.sort_by_key(|stored| {
-        let record = &stored.record;
-        (record.timestamp, record.source.partition, record.offset)
-    });
-    Ok(chunk)
+    Cursors::open(log, &topic, wanted, args.from)
 }
 
 fn show(
@@ -174,35 +121,4 @@ fn show(
         out,
         "{partition}:{offset}  {time}  {key}  {value}"
     )?)
-}
-
-impl FromStr for From {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<From, String> {
-        let wrong =
-            || "write `beginning`, an offset such as 1500, or -10 for the last ten".to_owned();
-        if text == "beginning" {
-            return Ok(From::Offset(0));
-        }
-        match text.strip_prefix('-') {
-            Some(last) => last.parse().map(From::Last).map_err(|_| wrong()),
-            None => text.parse().map(From::Offset).map_err(|_| wrong()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_to_begin() {
-        assert_eq!("beginning".parse(), Ok(From::Offset(0)));
-        assert_eq!("1500".parse(), Ok(From::Offset(1500)));
-        assert_eq!("-10".parse(), Ok(From::Last(10)));
-        for text in ["", "-", "end", "--1", "1.5"] {
-            assert!(text.parse::<From>().is_err(), "{text}");
-        }
-    }
 }
