@@ -15,7 +15,8 @@ Exit codes:
   0    done
   1    failed while running
   2    wrong usage or configuration
-  3    done, and the data had problems (`mapping check`: rejected rows)
+  3    done, and there is something to see to (`mapping check`: rejected rows;
+       `topics plan --exit-code`: topics to create or change)
   130  interrupted before it was done; what was committed stays
 
 Examples:
@@ -116,7 +117,7 @@ pub enum Command {
     Simulate(cmd::simulate::SimulateArgs),
     /// Show records of a topic, decoded
     Tail(cmd::tail::TailArgs),
-    /// List the topics of the log
+    /// List the application's topics; on Kafka, plan and make them
     Topics(cmd::topics::TopicsArgs),
     /// Work with mapping files, which let foreign data be read
     #[command(subcommand)]

@@ -47,7 +47,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Export(command) => cmd::export::run(command, &loaded()?, out),
         Command::Simulate(args) => cmd::simulate::run(args, &loaded()?, &shutdown()?, out),
         Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
-        Command::Topics(args) => cmd::topics::run(args, &loaded()?.config, out),
+        Command::Topics(args) => cmd::topics::run(args, &loaded()?, out),
         Command::Mapping(MappingCommand::Check(args)) => {
             cmd::mapping::check(args, &loaded()?.config, out)
         }
