@@ -12,10 +12,13 @@ use tracing_subscriber::util::TryInitError;
 use crate::cli::{self, Color, Global};
 
 /// The crates whose log lines are ours; others are heard from `warn` on.
-const OURS: [&str; 8] = [
+const OURS: [&str; 11] = [
     "clvstream",
     "engine",
     "eventlog",
+    "kafka",
+    "kafkalog",
+    "registry",
     "runtime",
     "server",
     "source",
@@ -45,8 +48,11 @@ pub fn init(logging: &Logging, global: &Global, is_service: bool) -> Result<(), 
     } else {
         lines.with_target(false).boxed()
     };
+    // One filter for all: those of single layers lose events of a thread whose last one was filtered
+    // out while its callsite was being registered.
     tracing_subscriber::registry()
-        .with(lines.with_filter(filter))
+        .with(lines)
+        .with(filter)
         .try_init()
 }
 

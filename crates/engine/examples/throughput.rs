@@ -15,8 +15,8 @@ use std::time::Instant;
 
 use domain::definitions::Definitions;
 use engine::port::{
-    CommitError, Committed, Entry, LogError, Read, Record, Staged, StateError, StateReader, StateStore,
-    Table, TopicPartition, WorkerLog,
+    CommitError, Committed, Entry, LogError, Read, Record, Staged, StateError, StateReader,
+    StateStore, Table, TopicPartition, WorkerLog,
 };
 use engine::task::{Setup, Task};
 use engine::topics::Topics;

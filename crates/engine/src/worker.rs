@@ -166,9 +166,7 @@ impl<S: StateStore> Worker<S> {
         let committed = match log.commit(staged) {
             Ok(committed) => committed,
             Err(error) => {
-                for Owned { task, store } in &mut self.owned {
-                    task.reset(store)?;
-                }
+                self.reset()?;
                 return Err(error.into());
             }
         };
@@ -181,6 +179,17 @@ impl<S: StateStore> Worker<S> {
                 store.apply(committed)?;
                 task.committed();
             }
+        }
+        Ok(())
+    }
+
+    /// Drops everything that is not committed: reading stands at the committed positions again.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn reset(&mut self) -> Result<(), WorkerError> {
+        for Owned { task, store } in &mut self.owned {
+            task.reset(store)?;
         }
         Ok(())
     }

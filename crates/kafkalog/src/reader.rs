@@ -69,8 +69,8 @@ impl Cluster {
     /// The client cannot be made.
     pub fn reader(&self, spans: Vec<Span>) -> Result<Reader, KafkaLogError> {
         let config = self.settings().reader(Isolation::Committed);
-        let consumer = BaseConsumer::from_config_and_context(&config, Plain)
-            .map_err(KafkaLogError::Client)?;
+        let consumer =
+            BaseConsumer::from_config_and_context(&config, Plain).map_err(KafkaLogError::Client)?;
         let consumer = Arc::new(consumer);
         let mut lanes = Vec::new();
         for span in spans.into_iter().filter(|span| span.from < span.until) {
@@ -203,9 +203,9 @@ impl Lane {
                 *next = (*next).max(offset + 1);
             }
             Taken::End(offset) => *next = (*next).max(offset),
-            Taken::Error(code) => {
+            Taken::Error(code, text) => {
                 let code = RDKafkaErrorCode::from(code);
-                let what = format!("{}: {code}", words(&span.at));
+                let what = format!("{}: {text} ({code})", words(&span.at));
                 failed = Some(KafkaLogError::failed("reading", what).into());
             }
         });

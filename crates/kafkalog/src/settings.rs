@@ -52,7 +52,10 @@ impl Settings {
         for (name, value) in properties {
             config.set(name, value);
         }
-        config.set("client.id", format!("{}-{}", self.application, self.instance));
+        config.set(
+            "client.id",
+            format!("{}-{}", self.application, self.instance),
+        );
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }

@@ -19,9 +19,7 @@ use rustc_hash::FxHashMap;
 use crate::cluster::list_of;
 use crate::context;
 use crate::error::KafkaLogError;
-use crate::native::{
-    ProduceError, TopicHandle, TransactionError, commit_transaction, produce,
-};
+use crate::native::{ProduceError, TopicHandle, TransactionError, commit_transaction, produce};
 use crate::settings::Settings;
 
 /// How long one call waits before the stop token is looked at.
@@ -204,9 +202,8 @@ impl Transactions {
         }
         if !self.topics.contains_key(&record.target.topic) {
             let name = &record.target.topic;
-            let handle = TopicHandle::new(&self.producer, name).ok_or_else(|| {
-                Failure::Halt(KafkaLogError::UnknownTopic(name.to_string()))
-            })?;
+            let handle = TopicHandle::new(&self.producer, name)
+                .ok_or_else(|| Failure::Halt(KafkaLogError::UnknownTopic(name.to_string())))?;
             self.topics.insert(Arc::clone(name), handle);
         }
         let handle = &self.topics[&record.target.topic];
@@ -248,8 +245,7 @@ impl Transactions {
     /// Commits, and answers the offset of every marked record.
     pub(crate) fn commit(&mut self) -> Result<BTreeMap<usize, u64>, Failure> {
         let started = Instant::now();
-        let committed =
-            self.patiently("commit_transaction", |p| commit_transaction(p, SLICE));
+        let committed = self.patiently("commit_transaction", |p| commit_transaction(p, SLICE));
         self.phases.commit = started.elapsed();
         if let Err(error) = committed {
             return Err(match self.failure(error) {
@@ -337,12 +333,10 @@ impl Transactions {
             RDKafkaErrorCode::TransactionalIdAuthorizationFailed
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed => {
-                Failure::Halt(KafkaLogError::failed(
-                    "a transaction is not allowed (`clvstream topics plan --acls` lists what is needed)",
-                    text,
-                ))
-            }
+            | RDKafkaErrorCode::ClusterAuthorizationFailed => Failure::Halt(KafkaLogError::failed(
+                "a transaction is not allowed (`clvstream topics plan --acls` lists what is needed)",
+                text,
+            )),
             // Not classified: counts as the worst.
             _ => Failure::Unknown(text),
         }

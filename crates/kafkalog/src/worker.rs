@@ -100,7 +100,7 @@ struct Input {
     committed: u64,
     /// Since when there may be more that has not come.
     waiting_since: Option<Instant>,
-    failed: Option<RDKafkaErrorCode>,
+    failed: Option<String>,
     /// When the last record that was handed out had been written.
     last_read: Option<TimeMs>,
 }
@@ -212,7 +212,10 @@ impl KafkaWorker {
         tasks: &[(u32, Vec<TopicPartition>)],
     ) -> Result<Vec<Claimed>, ClaimError> {
         let starts = self.starts(tasks)?;
-        let positions: Vec<_> = starts.iter().map(|(_, at, next)| (at.clone(), *next)).collect();
+        let positions: Vec<_> = starts
+            .iter()
+            .map(|(_, at, next)| (at.clone(), *next))
+            .collect();
         let offsets = match self.write_claim(tasks, &positions) {
             Ok(offsets) => offsets,
             Err(failure) => return Err(self.claim_failed(failure)),
@@ -416,7 +419,11 @@ impl KafkaWorker {
                 .iter()
                 .rposition(|record| record.target.topic == changelog);
             for (at, record) in work.records.iter().enumerate() {
-                let mark = if Some(at) == last { mark_of(work.task) } else { 0 };
+                let mark = if Some(at) == last {
+                    mark_of(work.task)
+                } else {
+                    0
+                };
                 self.transactions.send(record, mark)?;
             }
         }
@@ -456,7 +463,11 @@ impl KafkaWorker {
         let settings = self.cluster.settings();
         let open = self.transactions.began().elapsed();
         let id = settings.transactional_id(self.number);
-        let holder = self.cluster.marks().ok().and_then(|mut m| m.remove(&instance_mark(&id)));
+        let holder = self
+            .cluster
+            .marks()
+            .ok()
+            .and_then(|mut m| m.remove(&instance_mark(&id)));
         match holder {
             Some(nonce) if nonce != self.nonce.as_bytes() => {
                 if self.last_poll.elapsed() > settings.session_timeout
@@ -539,7 +550,9 @@ impl KafkaWorker {
         let mut oldest = None;
         for input in self.inputs.values().filter(|input| input.task == task) {
             let end = input.end.or_else(|| input.queue.end());
-            let behind = end.unwrap_or(input.committed).saturating_sub(input.committed);
+            let behind = end
+                .unwrap_or(input.committed)
+                .saturating_sub(input.committed);
             // Markers of transactions are no records, and are all that is left of a read partition.
             if behind > 0 && input.end.is_none() {
                 records += behind;
@@ -564,8 +577,10 @@ impl WorkerLog for KafkaWorker {
             )));
         };
         let records = input.take(source, max);
-        if let Some(code) = input.failed {
-            return Err(KafkaLogError::failed("reading", format!("{}: {code}", words(source))).into());
+        if let Some(what) = input.failed.take() {
+            return Err(
+                KafkaLogError::failed("reading", format!("{}: {what}", words(source))).into(),
+            );
         }
         if !records.is_empty() {
             input.waiting_since = None;
@@ -639,7 +654,9 @@ impl Input {
             }
             Taken::End(offset) if offset >= *next => *end = Some(offset),
             Taken::End(_) => {}
-            Taken::Error(code) => *failed = Some(code.into()),
+            Taken::Error(code, text) => {
+                *failed = Some(format!("{text} ({})", RDKafkaErrorCode::from(code)));
+            }
         });
         records
     }

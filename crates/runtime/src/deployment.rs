@@ -18,9 +18,11 @@ use engine::port::{TopicName, TopicPartition};
 use engine::task::Setup;
 use engine::topics::Topics;
 use eventlog::{Cleanup, EmbeddedLog};
+use registry::Registry;
 use serde::{Deserialize, Serialize};
 use store::Shared;
-use wire::{Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet};
+use wire::mapping::Mapping;
+use wire::{Decoder, Encoder, Format, InputRules, Inputs, OutputEncoder, SchemaSet, SharedSchemas};
 
 use crate::error::RuntimeError;
 use crate::kafka;
@@ -64,6 +66,10 @@ pub struct Deployment {
     /// How input is validated.
     pub rules: InputRules,
     schemas: SchemaSet,
+    /// What decoders read with: `schemas`, and what the registry adds.
+    pub(crate) known_schemas: SharedSchemas,
+    /// The schema registry, if there is one.
+    pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) shared: Shared,
     /// Tells this deployment's log from any other.
     pub(crate) incarnation: Vec<u8>,
@@ -156,6 +162,11 @@ impl Deployment {
         config.currency = currency;
         let topics = Topics::of(&config.application_id);
         let schemas = schemas_of(&config)?;
+        let registry = registry_of(&config)?;
+        let known_schemas = match &registry {
+            Some(_) => SharedSchemas::open(&schemas)?,
+            None => SharedSchemas::closed(&schemas)?,
+        };
         let setup = Setup {
             application: Text::new(&config.application_id),
             tasks: config.partitions,
@@ -169,6 +180,8 @@ impl Deployment {
             setup: Arc::new(setup),
             rules,
             schemas,
+            known_schemas,
+            registry,
             shared,
             incarnation,
             inputs: Mutex::new(inputs),
@@ -255,12 +268,24 @@ impl Deployment {
         format_of(&self.config)
     }
 
-    /// A decoder for the inputs.
+    /// A decoder of the project's own formats.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        Decoder::with_schemas(self.rules.clone(), self.known_schemas.clone())
+    }
+
+    /// What reads the inputs: mapped topics by their mappings, the others in the project's own
+    /// formats.
     ///
     /// # Errors
-    /// A schema is unusable.
-    pub fn decoder(&self) -> Result<Decoder, RuntimeError> {
-        Ok(Decoder::new(self.rules.clone(), &self.schemas)?)
+    /// A mapping cannot be read or does not fit.
+    pub fn readers(&self) -> Result<Inputs, RuntimeError> {
+        let mut mapped = BTreeMap::new();
+        for (topic, path) in &self.config.input.mapped {
+            let mapping = read_mapping(path)?;
+            mapped.insert(topic.clone(), Arc::new(mapping));
+        }
+        Ok(Inputs::new(self.decoder(), mapped)?)
     }
 
     /// An encoder for the inputs.
@@ -447,6 +472,46 @@ pub fn schemas_of(config: &Config) -> Result<SchemaSet, RuntimeError> {
         extra.push((*id, text));
     }
     Ok(SchemaSet::with_extra(extra)?)
+}
+
+/// Reads a mapping file.
+///
+/// # Errors
+/// It cannot be read, or is no mapping.
+pub fn read_mapping(path: &Path) -> Result<Mapping, RuntimeError> {
+    let text = std::fs::read_to_string(path).map_err(|source| RuntimeError::MappingFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    let name = path.display().to_string();
+    Mapping::parse(&name, &text).map_err(RuntimeError::Mapping)
+}
+
+/// The configured schema registry.
+fn registry_of(config: &Config) -> Result<Option<Arc<Registry>>, RuntimeError> {
+    let Some(configured) = &config.registry else {
+        return Ok(None);
+    };
+    Ok(Some(Arc::new(Registry::new(&registry_settings(
+        configured,
+    )?)?)))
+}
+
+/// How to reach the schema registry, with its password.
+///
+/// # Errors
+/// The password is not where it should be.
+pub fn registry_settings(
+    configured: &config::Registry,
+) -> Result<registry::Settings, RuntimeError> {
+    let mut settings = registry::Settings::new(configured.url.clone());
+    if let (Some(user), Some(password)) = (&configured.username, &configured.password) {
+        settings.credentials = Some((user.clone(), password.read()?.reveal().to_owned()));
+    }
+    settings.ssl_ca.clone_from(&configured.ssl_ca);
+    settings.timeout = configured.timeout;
+    settings.refresh_unknown = configured.refresh_unknown;
+    Ok(settings)
 }
 
 /// What an event must satisfy to be taken in, for a shop that accounts in `currency`.

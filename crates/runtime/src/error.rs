@@ -37,6 +37,20 @@ pub enum RuntimeError {
     /// A mapping file is wrong.
     #[error("the mapping cannot be used:{}", .0.iter().map(|p| format!("\n  {p}")).collect::<String>())]
     Mapping(Vec<MappingProblem>),
+    /// A mapping file cannot be read.
+    #[error("cannot read the mapping {path}: {source}; `input.mapped` names it", path = path.display())]
+    MappingFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// A mapping does not fit its topic.
+    #[error(transparent)]
+    UnfitMapping(#[from] wire::UnfitMapping),
+    /// The schema registry.
+    #[error(transparent)]
+    Registry(#[from] registry::RegistryError),
     /// A record of the log cannot be read.
     #[error(transparent)]
     Corrupt(#[from] wire::bin::Corrupt),

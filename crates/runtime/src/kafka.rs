@@ -2,6 +2,7 @@
 
 mod administration;
 mod session;
+mod source;
 mod takeover;
 
 use std::collections::BTreeMap;
@@ -147,11 +148,19 @@ pub fn settings(config: &Config, kafka: &Kafka) -> Result<Settings, RuntimeError
         Some(instance) => instance.clone(),
         None => instance_of(&config.data_dir),
     };
+    let mut producer = with_secrets(kafka, kafka.producer_properties())?;
+    const LARGEST: &str = "message.max.bytes";
+    if !producer.iter().any(|(name, _)| name == LARGEST) {
+        // What is taken in has to fit into a dead letter or a routed record, and a customer's state
+        // into the changelog.
+        let largest = (config.limits.max_value_bytes as u64 + (64 << 10)).max(8 << 20);
+        producer.push((LARGEST.to_owned(), largest.to_string()));
+    }
     Ok(Settings {
         application: config.application_id.clone(),
         instance,
         consumer: with_secrets(kafka, kafka.consumer_properties())?,
-        producer: with_secrets(kafka, kafka.producer_properties())?,
+        producer,
         session_timeout: kafka.session_timeout,
         max_poll_interval: kafka.max_poll_interval,
         transaction_timeout: kafka.transaction_timeout,

@@ -222,7 +222,10 @@ pub fn end(
     delivery: &Delivery,
     shared: &Arc<Shared>,
 ) -> Result<bool, RuntimeError> {
-    let Some(until) = delivery.until.filter(|_| !delivery.ends_at_once(deployment)) else {
+    let Some(until) = delivery
+        .until
+        .filter(|_| !delivery.ends_at_once(deployment))
+    else {
         return Ok(false);
     };
     let name = format!("load/{name}/ended");

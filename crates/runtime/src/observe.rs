@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
 use engine::port::{
-    CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicName, TopicPartition,
-    WorkerLog,
+    CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicName,
+    TopicPartition, WorkerLog,
 };
 use engine::topics::Topics;
 use engine::worker::Owned;

@@ -25,7 +25,7 @@ use crate::retention;
 pub use crate::observe::Observers;
 
 /// How many records a task consumes before the worker looks at the clock.
-pub(crate) const TURN: usize = 2_000;
+const TURN: usize = 2_000;
 /// How long a worker without work waits before it looks around again.
 pub(crate) const WAIT: Duration = Duration::from_millis(100);
 /// Quiet hours move stream time by the wall clock only where it is this close to it already: a
@@ -123,6 +123,12 @@ impl Shared {
     pub fn consumed(&self) -> u64 {
         self.consumed.load(Ordering::Relaxed)
     }
+}
+
+/// How many records a task may consume before the next look at the clock, with `uncommitted` of
+/// them consumed since the last commit.
+pub(crate) fn turn(max_batch: usize, uncommitted: usize) -> usize {
+    max_batch.saturating_sub(uncommitted).clamp(1, TURN)
 }
 
 /// The wall clock.
@@ -253,7 +259,7 @@ fn work(
     let log = embedded.worker(inputs.collect(), &topics.changelog, wall_clock)?;
     let metrics = observers.metrics.as_ref();
     let mut log = Metered::new(log, topics, metrics);
-    let mut worker = Worker::new(owned, deployment.decoder()?, Arc::clone(&topics.routed));
+    let mut worker = Worker::new(owned, deployment.readers()?, Arc::clone(&topics.routed));
     let counts = worker.counts();
     let mut gauges = metrics.map(|m| Gauges::new(m, worker.owned(), counts));
     let heartbeat = observers.liveness.as_ref().map(|l| l.watch(number));
@@ -263,7 +269,8 @@ fn work(
     let mut uncommitted = 0;
     loop {
         let version = embedded.version();
-        let processed = worker.process(&mut log, TURN)?;
+        let budget = turn(deployment.config.commit.max_batch, uncommitted);
+        let processed = worker.process(&mut log, budget)?;
         uncommitted += processed.steps;
         if let Some(heartbeat) = &heartbeat {
             heartbeat.beat();
@@ -389,7 +396,10 @@ fn is_tick_due(
 pub fn append_control(deployment: &Deployment, control: &Routed) -> Result<(), RuntimeError> {
     let records = controls(deployment, control);
     let never = Arc::new(|| false);
-    deployment.log.appender("controls", never)?.append(&records, &[])
+    deployment
+        .log
+        .appender("controls", never)?
+        .append(&records, &[])
 }
 
 /// One control record for every task.

@@ -71,7 +71,7 @@ fn a_writer_s_own_schema_is_read_by_the_names_of_its_fields() -> TestResult {
         value: Some(record()),
         headers: Vec::new(),
     };
-    deployment.log.append(&[order], wall_clock(), &[])?;
+    embedded(&deployment).append(&[order], wall_clock(), &[])?;
     let counts = process(&deployment)?;
     assert_eq!((counts.applied, counts.dead_lettered), (1, 0));
     let tasks = deployment.open_all()?;
@@ -90,4 +90,8 @@ fn a_schema_that_cannot_be_read_is_named() {
     };
     assert!(matches!(error, RuntimeError::SchemaFile { .. }));
     assert!(error.to_string().contains("missing.avsc"), "{error}");
+}
+
+fn embedded(deployment: &Deployment) -> &eventlog::EmbeddedLog {
+    deployment.log.embedded().expect("an embedded log")
 }

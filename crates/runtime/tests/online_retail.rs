@@ -126,6 +126,7 @@ fn check(
                 shuffle_within_ms: way.shuffle_within_ms,
                 duplicate_per_mille: way.duplicate_per_mille,
                 until: Some(as_of),
+                ..Delivery::PLAIN
             };
             replay(&deployment, data, &mapping, &delivery)?;
             let tasks = deployment.open_all()?;
@@ -148,6 +149,7 @@ fn check(
                     shuffle_within_ms: way.shuffle_within_ms,
                     duplicate_per_mille: way.duplicate_per_mille,
                     until: Some(instant("2011-12-31T00:00:00Z")),
+                    ..Delivery::PLAIN
                 },
             )?;
             check_days(

@@ -39,7 +39,7 @@ fn load_shop(deployment: &Deployment, start: TimeMs) -> u64 {
         let topic = "orders".into();
         Ok(Item::Event(topic, Box::new(event)))
     });
-    let shared = Shared::default();
+    let shared = std::sync::Arc::new(Shared::default());
     let loaded = load(
         deployment,
         "shop",
@@ -131,7 +131,7 @@ fn retention_removes_what_is_old_and_consumed_and_counts_it() {
         topic: deployment.input_topic("orders"),
         partition: 0,
     };
-    let end = deployment.log.end_offset(&orders).unwrap();
+    let end = embedded(&deployment).end_offset(&orders).unwrap();
     process(&deployment).unwrap();
 
     let (observers, sample) = observed();
@@ -139,11 +139,16 @@ fn retention_removes_what_is_old_and_consumed_and_counts_it() {
         "clvstream_log_records_removed_total",
         "clvstream_log_retention_rounds_total{outcome=\"completed\"}",
     );
-    retention::enforce(&deployment, wall_clock(), &Shared::default(), &observers);
+    retention::enforce(
+        embedded(&deployment),
+        wall_clock(),
+        &Shared::default(),
+        &observers,
+    );
     assert_eq!((sample(removed), sample(completed)), (Some(0.0), Some(1.0)));
     let later = wall_clock().plus(2 * 3_600_000);
-    retention::enforce(&deployment, later, &Shared::default(), &observers);
-    assert_eq!(deployment.log.start_offset(&orders).unwrap(), end);
+    retention::enforce(embedded(&deployment), later, &Shared::default(), &observers);
+    assert_eq!(embedded(&deployment).start_offset(&orders).unwrap(), end);
     // What each commit consumed is kept for as long as the inputs.
     assert!(sample(removed).unwrap() > end as f64);
     assert_eq!(sample(completed), Some(2.0));
@@ -162,24 +167,22 @@ fn quiet_hours_move_the_clock_of_a_live_shop_also_after_a_restart() {
     // Nothing comes in any more: what is known of the time has to come from the state.
     let deployment = open(dir.path(), &settings);
     let begun = wall_clock();
-    let shared = Shared::default();
+    let shared = std::sync::Arc::new(Shared::default());
     let (observers, _) = observed();
     let counts = std::thread::scope(|scope| {
         let tasks = deployment.open_all().unwrap();
         let worked = scope.spawn(|| run(&deployment, tasks, Until::Stopped, &shared, &observers));
         let deadline = Instant::now() + Duration::from_secs(60);
-        let mut seen = deployment.log.version();
+        let mut seen = embedded(&deployment).version();
         while (0..3).any(|task| ticks(&deployment, task) <= before[task as usize])
             || shared.consumed() < 3
         {
             assert!(Instant::now() < deadline, "no tick within a minute");
-            seen = deployment
-                .log
-                .wait_for_append(seen, Duration::from_millis(100));
+            seen = embedded(&deployment).wait_for_append(seen, Duration::from_millis(100));
         }
         assert_eq!(status(&observers), Status::Ready);
         shared.stop();
-        deployment.log.wake();
+        embedded(&deployment).wake();
         worked.join().unwrap()
     });
     assert!(counts.unwrap().control >= 3);
@@ -195,5 +198,9 @@ fn ticks(deployment: &Deployment, task: u32) -> u64 {
         topic: deployment.setup.topics.routed.clone(),
         partition: task,
     };
-    deployment.log.end_offset(&routed).unwrap()
+    embedded(&deployment).end_offset(&routed).unwrap()
+}
+
+fn embedded(deployment: &Deployment) -> &eventlog::EmbeddedLog {
+    deployment.log.embedded().expect("an embedded log")
 }

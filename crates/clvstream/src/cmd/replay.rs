@@ -127,8 +127,7 @@ pub fn run(
         Some(log) => {
             let observers = Observers::default();
             let drained = Until::Drained;
-            let (mut counts, took) =
-                session::process(&deployment, drained, shutdown, &observers)?;
+            let (mut counts, took) = session::process(&deployment, drained, shutdown, &observers)?;
             if load::end(&deployment, &name, &delivery, &Arc::default())? {
                 let (more, _) = session::process(&deployment, drained, shutdown, &observers)?;
                 counts.add(&more);
@@ -160,7 +159,10 @@ fn render(report: &Report, out: &mut dyn Write) -> Result<(), CliError> {
         grouped(loaded.after_end),
     )?;
     let Some(Work { processed, records }) = work else {
-        return Ok(writeln!(out, "processed  all of it, by the running service")?);
+        return Ok(writeln!(
+            out,
+            "processed  all of it, by the running service"
+        )?);
     };
     writeln!(
         out,

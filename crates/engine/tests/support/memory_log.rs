@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use domain::time::TimeMs;
 use engine::port::{
-    CommitError, Committed, Header, LogError, Read, Record, Staged, TopicName, TopicPartition, WorkerLog,
+    CommitError, Committed, Header, LogError, Read, Record, Staged, TopicName, TopicPartition,
+    WorkerLog,
 };
 
 /// A record as it stands in the log.

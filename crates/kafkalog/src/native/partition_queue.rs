@@ -30,8 +30,8 @@ pub(crate) enum Taken<'a> {
     },
     /// The partition's end, at this offset; only where the consumer asks to be told.
     End(u64),
-    /// The partition cannot be read.
-    Error(RDKafkaRespErr),
+    /// The partition cannot be read, with librdkafka's words for why.
+    Error(RDKafkaRespErr, String),
 }
 
 /// The queue of one partition.
@@ -92,12 +92,8 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         // SAFETY: the array has room for `BATCH` pointers and `size` is at most that; librdkafka
         // writes as many as it returns, which is what the length is set to (−1 writes none).
         let count = unsafe {
-            let count = sys::rd_kafka_consume_batch_queue(
-                self.queue,
-                0,
-                self.batch.as_mut_ptr(),
-                size,
-            );
+            let count =
+                sys::rd_kafka_consume_batch_queue(self.queue, 0, self.batch.as_mut_ptr(), size);
             let count = usize::try_from(count).unwrap_or(0);
             self.batch.set_len(count);
             count
@@ -159,7 +155,10 @@ unsafe fn taken(message: &sys::rd_kafka_message_t) -> Taken<'_> {
         return Taken::End(offset);
     }
     if message.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-        return Taken::Error(message.err);
+        // SAFETY: of an error, the payload is its text.
+        let text = unsafe { bytes(message.payload, message.len) };
+        let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
+        return Taken::Error(message.err, text);
     }
     let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
     // SAFETY: the message is valid.

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::bookkeeping::Counts;
-use engine::port::CommitError;
+use engine::port::{CommitError, TopicPartition};
 use engine::worker::{Worker, WorkerError};
 use kafkalog::{Change, Cluster, Fencing, KafkaLogError, KafkaWorker, Stopping};
 use server::Rebalance;
 use store::TaskStore;
 
 use super::pause;
+use super::source::Source;
 use super::takeover::{Refused, Takeover};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::restore::Lease;
 use crate::workers::{
-    Alarm, Shared, TURN, Until, WAIT, checkpoint_if_due, commit_now, tick_if_quiet, wall_clock,
+    Alarm, Shared, Until, WAIT, checkpoint_if_due, commit_now, tick_if_quiet, turn, wall_clock,
 };
 
 /// How long reading the changelog may take before the group is looked after again.
@@ -165,10 +166,10 @@ impl<'d> Place<'d> {
         let metrics = self.observers.metrics.as_ref();
         let mut session = Session {
             at: *self,
-            log: Metered::new(log, topics, metrics),
+            log: Metered::new(Source::new(log, self.deployment), topics, metrics),
             worker: Worker::new(
                 Vec::new(),
-                self.deployment.decoder()?,
+                self.deployment.readers()?,
                 Arc::clone(&topics.routed),
             ),
             leases: Vec::new(),
@@ -180,7 +181,9 @@ impl<'d> Place<'d> {
             is_ready: false,
         };
         let ended = session.run(consumed);
-        if let (Some(fencing), Some(metrics)) = (session.log.inner().take_fencing(), metrics) {
+        if let (Some(fencing), Some(metrics)) =
+            (session.log.inner().kafka().take_fencing(), metrics)
+        {
             metrics.fenced(match fencing {
                 Fencing::Timeout => server::Fencing::Timeout,
                 Fencing::Zombie => server::Fencing::Zombie,
@@ -199,7 +202,7 @@ struct Session<'d> {
     takeovers: Vec<Takeover<'d>>,
     leases: Vec<(u32, Lease<'d>)>,
     gauges: Option<Gauges>,
-    log: Metered<KafkaWorker>,
+    log: Metered<Source>,
     /// Assigned, and not yet claimed.
     pending: BTreeSet<u32>,
     /// Counts of the present tasks as they are in `consumed` already.
@@ -239,7 +242,8 @@ impl Session<'_> {
                 self.take_over()?;
                 self.tell_ready(joined);
             }
-            let processed = self.worker.process(&mut self.log, TURN)?;
+            let budget = turn(commit.max_batch, uncommitted);
+            let processed = self.worker.process(&mut self.log, budget)?;
             uncommitted += processed.steps;
             let due = last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
             if uncommitted > 0 && (due || stopping || processed.drained) {
@@ -283,7 +287,7 @@ impl Session<'_> {
                 _ => commit.interval.saturating_sub(last_commit.elapsed()),
             };
             if self.takeovers.is_empty() {
-                self.log.inner().wait(wait);
+                self.log.inner().kafka().wait(wait);
             }
         }
         for owned in self.worker.owned() {
@@ -297,7 +301,7 @@ impl Session<'_> {
 
     /// Serves the group; what goes has nothing uncommitted.
     fn look_after_group(&mut self) -> Result<(), Broken> {
-        for change in self.log.inner().poll()? {
+        for change in self.log.inner().kafka().poll()? {
             self.seen_group = true;
             if let Some(metrics) = &self.at.observers.metrics {
                 metrics.rebalanced(match change {
@@ -334,6 +338,9 @@ impl Session<'_> {
             takeover.release(tasks);
         }
         self.takeovers.retain(|takeover| !takeover.is_empty());
+        let n = self.at.deployment.config.partitions;
+        let is_theirs = |at: &TopicPartition| tasks.contains(&(at.partition % n));
+        self.log.inner().forget(is_theirs);
         let released = self.worker.release(|task| tasks.contains(&task));
         let any = !released.is_empty();
         for mut owned in released {
@@ -358,7 +365,7 @@ impl Session<'_> {
         } = self.at;
         if !self.pending.is_empty() {
             let tasks: Vec<u32> = self.pending.iter().copied().collect();
-            match Takeover::begin(deployment, cluster, self.log.inner(), &tasks) {
+            match Takeover::begin(deployment, cluster, self.log.inner().kafka(), &tasks) {
                 Ok(takeover) => {
                     self.pending.clear();
                     self.takeovers.push(takeover);
@@ -366,7 +373,7 @@ impl Session<'_> {
                 Err(Refused::Failed(error)) => return Err(error.into()),
                 Err(Refused::NotNow(what)) => {
                     tracing::info!(worker = number, reason = what, "taking over is tried again");
-                    self.log.inner().wait(Duration::from_millis(20));
+                    self.log.inner().kafka().wait(Duration::from_millis(20));
                 }
             }
         }
@@ -422,7 +429,7 @@ impl Session<'_> {
 
     fn tell_phases(&mut self) {
         if let Some(metrics) = &self.at.observers.metrics {
-            let phases = self.log.inner().phases();
+            let phases = self.log.inner().kafka().phases();
             metrics.transaction([phases.produce, phases.offsets, phases.commit]);
         }
     }
@@ -431,7 +438,7 @@ impl Session<'_> {
         let Some(gauges) = &mut self.gauges else {
             return Ok(());
         };
-        let log = self.log.inner();
+        let log = self.log.inner().kafka();
         let now = wall_clock();
         gauges.refresh(self.worker.owned(), |owned| {
             let (records, since) = log.lag(owned.task.id());
@@ -446,12 +453,13 @@ impl Session<'_> {
     }
 
     fn settle(&mut self) -> Result<(), Broken> {
-        match self.log.inner().settle() {
+        match self.log.inner().kafka().settle() {
             Ok(()) => Ok(()),
             Err(CommitError::Abort(what)) => {
                 // Nothing was consumed, so nothing has to be done again but reading.
                 tracing::info!(reason = what, "positions are settled later");
-                Ok(())
+                self.log.inner().forget(|_| true);
+                Ok(self.worker.reset()?)
             }
             Err(error) => Err(WorkerError::from(error).into()),
         }

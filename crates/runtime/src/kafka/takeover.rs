@@ -137,7 +137,8 @@ impl<'d> Takeover<'d> {
         }
         let mut opened = Vec::new();
         for (task, mut one) in std::mem::take(tasks) {
-            one.store.mark_restored(one.until.max(one.store.position()))?;
+            one.store
+                .mark_restored(one.until.max(one.store.position()))?;
             let span = one.until.saturating_sub(one.from);
             observers.restoring(task, span, span);
             tracing::info!(

@@ -82,7 +82,7 @@ fn random_damage_never_stops_the_pipeline_and_never_vanishes() -> TestResult {
                 accepted_with: Vec::new(),
             })
             .collect();
-        let decoder = deployment.decoder()?;
+        let decoder = deployment.decoder();
         let expected: Vec<Case> = some
             .into_iter()
             .map(|case| {

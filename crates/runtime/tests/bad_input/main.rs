@@ -127,8 +127,7 @@ fn append(deployment: &Deployment, cases: &[Case], placing: Placing) -> Vec<Plac
             },
         };
         let end = ends.entry(target.clone()).or_insert_with(|| {
-            deployment
-                .log
+            embedded(&deployment)
                 .end_offset(&target)
                 .expect("the topic is there")
         });
@@ -141,8 +140,7 @@ fn append(deployment: &Deployment, cases: &[Case], placing: Placing) -> Vec<Plac
             headers: Vec::new(),
         });
     }
-    deployment
-        .log
+    embedded(&deployment)
         .append(&records, instant(RECORD_TIME), &[])
         .expect("the log takes any bytes");
     places
@@ -156,7 +154,7 @@ fn stored(deployment: &Deployment, topic: &Arc<str>) -> Vec<StoredRecord> {
             topic: Arc::clone(topic),
             partition,
         };
-        let read = deployment.log.read(&source, 0, usize::MAX, usize::MAX);
+        let read = embedded(&deployment).read(&source, 0, usize::MAX, usize::MAX);
         read.expect("the topic can be read")
     };
     partitions.flat_map(of).collect()
@@ -349,4 +347,8 @@ fn the_shipped_records_are_of_many_kinds_and_of_every_class() {
     classes.extend(["malformed_row", "mapping_failed"]);
     let all: BTreeSet<&str> = RejectionClass::ALL.iter().map(|c| c.as_str()).collect();
     assert_eq!(classes, all);
+}
+
+fn embedded(deployment: &Deployment) -> &eventlog::EmbeddedLog {
+    deployment.log.embedded().expect("an embedded log")
 }

@@ -196,7 +196,7 @@ fn load_file(
     let files = Files::open(&[path.to_owned()], mapping, delivery)?;
     let name = files.name.clone();
     let items = files.items(mapping, deployment, delivery);
-    let shared = Shared::default();
+    let shared = std::sync::Arc::new(Shared::default());
     Ok(load(
         deployment,
         &name,

@@ -75,7 +75,7 @@ pub fn replay(
     mapping: &Mapping,
     delivery: &Delivery,
 ) -> Result<engine::bookkeeping::Counts, Box<dyn std::error::Error>> {
-    let shared = Shared::default();
+    let shared = std::sync::Arc::new(Shared::default());
     let files = Files::open(&[file.to_owned()], mapping, delivery)?;
     let name = files.name.clone();
     let items = files.items(mapping, deployment, delivery);
