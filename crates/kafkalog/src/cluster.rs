@@ -1,7 +1,7 @@
 //! The cluster as the whole application sees it: topics, ends, committed positions.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
@@ -16,6 +16,8 @@ use crate::context::Plain;
 use crate::error::KafkaLogError;
 use crate::settings::{Isolation, Settings};
 
+/// librdkafka's own limit of a message.
+const LARGEST_MESSAGE: u64 = 1_000_000_000;
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 /// After which time a question that cannot be answered yet is asked again.
@@ -29,6 +31,16 @@ pub struct Cluster {
     committed: BaseConsumer<Plain>,
     /// Sees the true ends of partitions.
     uncommitted: BaseConsumer<Plain>,
+    sizes: OnceLock<Sizes>,
+}
+
+/// How large what is written may be, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sizes {
+    /// A record that is no dead letter.
+    pub record: u64,
+    /// A dead letter. One that is larger holds the beginning of its value.
+    pub dead_letter: u64,
 }
 
 impl Cluster {
@@ -46,6 +58,7 @@ impl Cluster {
             committed: make(Isolation::Committed)?,
             uncommitted: make(Isolation::Uncommitted)?,
             settings,
+            sizes: OnceLock::new(),
         };
         cluster.partitions_of(None)?;
         Ok(Arc::new(cluster))
@@ -61,6 +74,35 @@ impl Cluster {
     #[must_use]
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+
+    /// Says how large what is written may be; the first word holds. Properties of producers that
+    /// have `message.max.bytes` come before it.
+    pub fn writes_up_to(&self, sizes: Sizes) {
+        let _ = self.sizes.set(sizes);
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.sizes.get().copied().unwrap_or(Sizes {
+            record: 8 << 20,
+            dead_letter: 1_000_000,
+        })
+    }
+
+    /// The largest record that producers take.
+    pub(crate) fn largest_record(&self) -> u64 {
+        let Sizes {
+            record,
+            dead_letter,
+        } = self.sizes();
+        let set = self.settings.producer_limit();
+        set.unwrap_or(record.max(dead_letter).min(LARGEST_MESSAGE))
+    }
+
+    /// Dead letters of more bytes are cut.
+    pub(crate) fn longest_dead_letter(&self) -> usize {
+        let longest = self.sizes().dead_letter.min(self.largest_record());
+        usize::try_from(longest).unwrap_or(usize::MAX)
     }
 
     /// Number of partitions by topic: of `topic`, or of every topic there is.

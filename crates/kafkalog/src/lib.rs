@@ -5,6 +5,7 @@
 
 mod cluster;
 mod context;
+mod dead_letter;
 mod error;
 mod group;
 mod marks;
@@ -19,7 +20,7 @@ pub mod topics;
 mod transactions;
 mod worker;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Sizes};
 pub use error::KafkaLogError;
 pub use group::Change;
 pub use marks::Appender;

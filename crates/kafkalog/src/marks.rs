@@ -59,7 +59,7 @@ impl Cluster {
     ) -> Result<Appender, KafkaLogError> {
         let id = format!("{}-{name}", self.settings().application);
         Ok(Appender {
-            transactions: Transactions::new(self.settings(), &id, stopping)?,
+            transactions: Transactions::new(self, &id, stopping)?,
             cluster: Arc::clone(self),
         })
     }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub static_membership: bool,
 }
 
+const LARGEST: &str = "message.max.bytes";
+
 /// Which records a consumer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Isolation {
@@ -66,9 +68,6 @@ impl Settings {
             .set("group.id", &self.application)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            // No position of librdkafka's own is used, which this setting moves too far
-            // (librdkafka 4844).
-            .set("enable.partition.eof", "true")
             .set("auto.offset.reset", "error")
             .set(
                 "isolation.level",
@@ -83,7 +82,11 @@ impl Settings {
     /// A consumer that reads given partitions and never joins the group.
     pub(crate) fn reader(&self, isolation: Isolation) -> ClientConfig {
         let mut config = self.reading(isolation);
-        config.set("fetch.wait.max.ms", "10");
+        // Readers are told where a partition ends. They are never paused, and use no position of
+        // librdkafka's: this setting moves it one too far (librdkafka 4844).
+        config
+            .set("enable.partition.eof", "true")
+            .set("fetch.wait.max.ms", "10");
         config
     }
 
@@ -91,6 +94,9 @@ impl Settings {
     pub(crate) fn member(&self, number: u32) -> ClientConfig {
         let mut config = self.reading(Isolation::Committed);
         config
+            // In a rebalance partitions are paused, and resumed at librdkafka's position, which this
+            // setting moves one too far (librdkafka 4844): a record would be left out.
+            .set("enable.partition.eof", "false")
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", millis(self.session_timeout))
             .set(
@@ -104,9 +110,17 @@ impl Settings {
         config
     }
 
-    /// A transactional producer.
-    pub(crate) fn transactional(&self, id: &str) -> ClientConfig {
+    /// The largest record that producers are told to take, if they are.
+    pub(crate) fn producer_limit(&self) -> Option<u64> {
+        let mut set = self.producer.iter().rev();
+        let (_, bytes) = set.find(|(name, _)| name == LARGEST)?;
+        bytes.trim().parse().ok()
+    }
+
+    /// A transactional producer of records of at most `largest` bytes.
+    pub(crate) fn transactional(&self, id: &str, largest: u64) -> ClientConfig {
         let mut config = self.base(&self.producer);
+        config.set(LARGEST, largest.to_string());
         config
             .set("transactional.id", id)
             .set("enable.idempotence", "true")

@@ -16,11 +16,11 @@ use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rustc_hash::FxHashMap;
 
-use crate::cluster::list_of;
+use crate::cluster::{Cluster, list_of};
 use crate::context;
+use crate::dead_letter;
 use crate::error::KafkaLogError;
 use crate::native::{ProduceError, TopicHandle, TransactionError, commit_transaction, produce};
-use crate::settings::Settings;
 
 /// How long one call waits before the stop token is looked at.
 const SLICE: Duration = Duration::from_secs(2);
@@ -140,6 +140,9 @@ pub(crate) struct Transactions {
     producer: Arc<ThreadedProducer<Delivery>>,
     reports: Arc<Reports>,
     topics: FxHashMap<TopicName, TopicHandle<Delivery>>,
+    dead_letters: TopicName,
+    /// Dead letters of more bytes are cut.
+    longest_dead_letter: usize,
     marks: usize,
     stopping: Stopping,
     began: Instant,
@@ -150,12 +153,14 @@ impl Transactions {
     /// Makes the producer with transactional id `id`, and ends whatever an earlier one with that id
     /// had begun.
     pub(crate) fn new(
-        settings: &Settings,
+        cluster: &Cluster,
         id: &str,
         stopping: Stopping,
     ) -> Result<Transactions, KafkaLogError> {
         let reports = Arc::new(Reports::default());
-        let config = settings.transactional(id);
+        let config = cluster
+            .settings()
+            .transactional(id, cluster.largest_record());
         let context = Delivery(Arc::clone(&reports));
         let producer = ThreadedProducer::from_config_and_context(&config, context)
             .map_err(KafkaLogError::Client)?;
@@ -163,6 +168,8 @@ impl Transactions {
             producer: Arc::new(producer),
             reports,
             topics: FxHashMap::default(),
+            dead_letters: Arc::clone(&cluster.topics().dead_letters),
+            longest_dead_letter: cluster.longest_dead_letter(),
             marks: 0,
             stopping,
             began: Instant::now(),
@@ -206,6 +213,14 @@ impl Transactions {
                 .ok_or_else(|| Failure::Halt(KafkaLogError::UnknownTopic(name.to_string())))?;
             self.topics.insert(Arc::clone(name), handle);
         }
+        let cut;
+        let is_too_long = dead_letter::size_of(record) > self.longest_dead_letter;
+        let record = if is_too_long && record.target.topic == self.dead_letters {
+            cut = dead_letter::cut(record);
+            &cut
+        } else {
+            record
+        };
         let handle = &self.topics[&record.target.topic];
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         loop {

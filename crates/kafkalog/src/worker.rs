@@ -93,9 +93,6 @@ struct Input {
     queue: PartitionQueue<Group>,
     /// Where reading stands: after all that was handed out.
     next: u64,
-    /// The partition's end, if it was reached and nothing has come since: behind `next` where only
-    /// markers of transactions stand between.
-    end: Option<u64>,
     /// The committed position.
     committed: u64,
     /// Since when there may be more that has not come.
@@ -134,7 +131,7 @@ impl KafkaWorker {
     ) -> Result<KafkaWorker, KafkaLogError> {
         let settings = cluster.settings();
         let id = settings.transactional_id(number);
-        let mut transactions = Transactions::new(settings, &id, stopping)?;
+        let mut transactions = Transactions::new(cluster, &id, stopping)?;
         register(cluster, &mut transactions, &id, nonce)?;
         let routed = Arc::clone(&cluster.topics().routed);
         let mut consumer = BaseConsumer::from_config_and_context(
@@ -313,7 +310,6 @@ impl KafkaWorker {
                 task,
                 queue,
                 next,
-                end: None,
                 committed: next,
                 waiting_since: None,
                 failed: None,
@@ -504,7 +500,6 @@ impl KafkaWorker {
     fn reposition(&mut self) -> Result<(), KafkaLogError> {
         let positions = self.inputs.iter_mut().map(|(at, input)| {
             input.next = input.committed;
-            input.end = None;
             input.waiting_since = None;
             (at.clone(), input.committed)
         });
@@ -549,12 +544,10 @@ impl KafkaWorker {
         let mut records = 0;
         let mut oldest = None;
         for input in self.inputs.values().filter(|input| input.task == task) {
-            let end = input.end.or_else(|| input.queue.end());
-            let behind = end
-                .unwrap_or(input.committed)
-                .saturating_sub(input.committed);
-            // Markers of transactions are no records, and are all that is left of a read partition.
-            if behind > 0 && input.end.is_none() {
+            let end = input.queue.end().unwrap_or(input.committed);
+            // Markers of transactions are no records.
+            let behind = end.saturating_sub(input.behind_markers(input.committed));
+            if behind > 0 {
                 records += behind;
                 oldest = oldest.into_iter().chain(input.last_read).min();
             }
@@ -624,7 +617,6 @@ impl Input {
         let Input {
             queue,
             next,
-            end,
             failed,
             last_read,
             ..
@@ -642,7 +634,6 @@ impl Input {
                     return;
                 }
                 *next = offset + 1;
-                *end = None;
                 *last_read = Some(TimeMs(timestamp));
                 records.push(Record {
                     source: source.clone(),
@@ -652,7 +643,7 @@ impl Input {
                     value: value.map(<[u8]>::to_vec),
                 });
             }
-            Taken::End(offset) if offset >= *next => *end = Some(offset),
+            // Members are not told of ends.
             Taken::End(_) => {}
             Taken::Error(code, text) => {
                 *failed = Some(format!("{text} ({})", RDKafkaErrorCode::from(code)));
@@ -663,16 +654,18 @@ impl Input {
 
     /// Whether everything that the broker had at its last answer was handed out.
     fn has_caught_up(&self) -> bool {
-        self.end.is_some() || self.queue.end().is_some_and(|end| self.next >= end)
+        let end = self.queue.end();
+        end.is_some_and(|end| self.next >= end || self.behind_markers(self.next) >= end)
     }
 
     /// The position to commit when everything before `consumed` is consumed: behind what is no
     /// record, where nothing else follows.
     fn behind_markers(&self, consumed: u64) -> u64 {
-        match self.end {
-            Some(end) if consumed >= self.next => end.max(consumed),
-            _ => consumed,
+        if consumed < self.next {
+            return consumed;
         }
+        // Between the last record that was handed out and the position there are only markers.
+        self.queue.position().map_or(consumed, |at| at.max(consumed))
     }
 }
 

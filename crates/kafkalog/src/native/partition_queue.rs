@@ -39,6 +39,8 @@ pub(crate) struct PartitionQueue<C: ConsumerContext> {
     // Dropped last: everything below points into it.
     consumer: Arc<BaseConsumer<C>>,
     queue: *mut sys::rd_kafka_queue_t,
+    /// A list with this one partition, to ask for its position.
+    place: *mut sys::rd_kafka_topic_partition_list_t,
     topic: CString,
     partition: i32,
     /// Woken when the queue becomes non-empty; librdkafka holds a pointer to it.
@@ -68,6 +70,12 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         // SAFETY: `queue` was just obtained and is ours to forward; a null destination means that it
         // is served by us, and librdkafka marks it so that a later assignment leaves it alone.
         unsafe { sys::rd_kafka_queue_forward(queue, ptr::null_mut()) };
+        // SAFETY: a new list that this value owns and destroys; the topic's name is copied.
+        let place = unsafe {
+            let list = sys::rd_kafka_topic_partition_list_new(1);
+            sys::rd_kafka_topic_partition_list_add(list, topic.as_ptr(), partition);
+            list
+        };
         let waker = waker.map(Box::new);
         if let Some(waker) = &waker {
             let opaque = ptr::from_ref::<Thread>(waker).cast_mut().cast::<c_void>();
@@ -79,6 +87,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         Some(PartitionQueue {
             consumer: Arc::clone(consumer),
             queue,
+            place,
             topic,
             partition,
             _waker: waker,
@@ -109,6 +118,21 @@ impl<C: ConsumerContext> PartitionQueue<C> {
         count
     }
 
+    /// The offset after everything that was taken, including what is no message: the markers of
+    /// transactions. `None` as long as nothing was taken since reading began or was sent elsewhere.
+    pub(crate) fn position(&self) -> Option<u64> {
+        let client = self.consumer.client().native_ptr();
+        // SAFETY: the client lives as long as `self`; the list has exactly one element, which
+        // librdkafka fills in with a value that it has, without waiting.
+        let (answered, offset) = unsafe {
+            let answered = sys::rd_kafka_position(client, self.place);
+            (answered, (*(*self.place).elems).offset)
+        };
+        let known = answered == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+        // Where nothing is known it is one of librdkafka's negative numbers.
+        known.then(|| u64::try_from(offset).ok()).flatten()
+    }
+
     /// The partition's end as of the last answer of the broker, if there was one.
     pub(crate) fn end(&self) -> Option<u64> {
         let client = self.consumer.client().native_ptr();
@@ -136,6 +160,7 @@ impl<C: ConsumerContext> Drop for PartitionQueue<C> {
         unsafe {
             sys::rd_kafka_queue_cb_event_enable(self.queue, None, ptr::null_mut());
             sys::rd_kafka_queue_destroy(self.queue);
+            sys::rd_kafka_topic_partition_list_destroy(self.place);
         }
     }
 }
