@@ -8,6 +8,8 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+pub mod outputs;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -112,6 +114,11 @@ impl App {
             .spawn()
             .unwrap();
         Instance { child, log }
+    }
+
+    /// What subscribers have been told so far.
+    pub fn outputs(&self) -> outputs::Outputs {
+        outputs::Outputs::read(&self.bootstrap, &self.id)
     }
 
     /// All profiles, or days, as CSV, read from the changelog.
