@@ -15,7 +15,7 @@ use config::{Config, Kafka, Loaded};
 use domain::money::Currency;
 use engine::port::TopicName;
 use kafkalog::topics::{self, Create, Desired, Purpose, TopicRetention, TopicState};
-use kafkalog::{Cluster, Settings, Stopping};
+use kafkalog::{Cluster, Settings, Sizes, Stopping};
 use rustc_hash::FxHasher;
 
 use crate::deployment::{Deployment, IDENTITY, Identity, identify};
@@ -45,8 +45,35 @@ pub(crate) fn open(
     };
     let wanted = desired(config, kafka, identity.partitions);
     let states = admin.ensure(&wanted, &identity.topics, create)?;
+    cluster.writes_up_to(sizes(&wanted, &states));
     let identity = write_down(&cluster, loaded, currency, &states)?;
     Ok((cluster, identity, inputs(&states)))
+}
+
+/// How large what is written may be. Dead letters may be as large as their topic takes them; those
+/// of larger records are cut.
+fn sizes(wanted: &Desired, states: &[TopicState]) -> Sizes {
+    let size = |is: fn(Purpose) -> bool| {
+        let sizes = states.iter().filter(|s| is(s.purpose));
+        sizes.filter_map(|s| s.max_message_bytes).max()
+    };
+    let inputs = size(|p| matches!(p, Purpose::Input | Purpose::Foreign));
+    // Settings that may not be seen are taken for those that the topic would have been made with.
+    let specified = wanted.max_value_bytes + (128 << 10);
+    let taken = size(|p| p == Purpose::DeadLetters).unwrap_or(specified);
+    if inputs.is_some_and(|largest| largest > taken) {
+        tracing::warn!(
+            input_bytes = inputs,
+            dead_letter_bytes = taken,
+            "inputs take larger records than the topic of dead letters, which will hold the \
+             beginnings of those: `clvstream topics apply` raises its max.message.bytes"
+        );
+    }
+    Sizes {
+        // An accepted record may be routed, and a customer's state goes to the changelog.
+        record: (wanted.max_value_bytes + (64 << 10)).max(8 << 20),
+        dead_letter: taken,
+    }
 }
 
 /// Settles what was chosen: the first of several that start at once decides, the others follow. Each
@@ -148,19 +175,11 @@ pub fn settings(config: &Config, kafka: &Kafka) -> Result<Settings, RuntimeError
         Some(instance) => instance.clone(),
         None => instance_of(&config.data_dir),
     };
-    let mut producer = with_secrets(kafka, kafka.producer_properties())?;
-    const LARGEST: &str = "message.max.bytes";
-    if !producer.iter().any(|(name, _)| name == LARGEST) {
-        // What is taken in has to fit into a dead letter or a routed record, and a customer's state
-        // into the changelog.
-        let largest = (config.limits.max_value_bytes as u64 + (64 << 10)).max(8 << 20);
-        producer.push((LARGEST.to_owned(), largest.to_string()));
-    }
     Ok(Settings {
         application: config.application_id.clone(),
         instance,
         consumer: with_secrets(kafka, kafka.consumer_properties())?,
-        producer,
+        producer: with_secrets(kafka, kafka.producer_properties())?,
         session_timeout: kafka.session_timeout,
         max_poll_interval: kafka.max_poll_interval,
         transaction_timeout: kafka.transaction_timeout,

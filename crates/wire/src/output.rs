@@ -189,6 +189,9 @@ impl OutputEncoder {
 /// The header of a dead letter that names the class of its rejection.
 pub const ERROR_CLASS_HEADER: &str = "clv_error_class";
 
+/// Header of a dead letter that holds the beginning of its value only: the length of the whole.
+pub const VALUE_BYTES_HEADER: &str = "clv_value_bytes";
+
 /// The headers of a dead letter; its value is the input's bytes, untouched.
 #[must_use]
 pub fn dead_letter_headers(

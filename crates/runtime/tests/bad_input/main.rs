@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod cases;
 mod damage;
 mod page;
 mod rows;
@@ -18,81 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use cases::{Case, RECORD_TIME, cases};
 use engine::bookkeeping::Counts;
 use engine::port::{OutRecord, TopicPartition};
 use eventlog::StoredRecord;
 use runtime::Deployment;
-use serde_json::Value;
 use support::{TestResult, configured, day_rows, instant, process, root, rows};
 use wire::{RejectionClass, partition_of};
 
-/// When the log takes the records in.
-const RECORD_TIME: &str = "2024-06-01T00:00:00Z";
-
 /// What stands for personal data in the shipped records, or is part of it.
 const PERSONAL: [&str; 3] = ["erika", "mustermann", "example.com"];
-
-/// One record of `test-data/bad-input/records.jsonl`.
-#[derive(Clone, Debug)]
-struct Case {
-    name: String,
-    topic: String,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
-    /// `applied`, `deduplicated`, or the class of its rejection.
-    expect: String,
-    /// Settings under which it is accepted.
-    accepted_with: Vec<String>,
-}
-
-impl Case {
-    fn is_bad(&self) -> bool {
-        !matches!(self.expect.as_str(), "applied" | "deduplicated")
-    }
-}
-
-fn cases() -> Vec<Case> {
-    let path = root().join("test-data/bad-input/records.jsonl");
-    let text = std::fs::read_to_string(path).expect("the project ships its bad records");
-    text.lines().map(case).collect()
-}
-
-fn case(line: &str) -> Case {
-    let record: Value = serde_json::from_str(line).expect("a line is JSON");
-    let text = |name: &str| record[name].as_str().expect("a text").to_owned();
-    let settings = record["accepted_with"].as_array();
-    let settings = settings.into_iter().flatten().filter_map(Value::as_str);
-    Case {
-        name: text("name"),
-        topic: text("topic"),
-        key: record["key"].as_str().map(|key| key.as_bytes().to_vec()),
-        value: value_of(&record["value"]),
-        expect: text("expect"),
-        accepted_with: settings.map(str::to_owned).collect(),
-    }
-}
-
-fn value_of(value: &Value) -> Option<Vec<u8>> {
-    let part = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
-    if value.is_null() {
-        return None;
-    }
-    if let Some(hex) = value["hex"].as_str() {
-        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
-        return Some((0..hex.len()).step_by(2).map(byte).collect());
-    }
-    let repeat = &value["repeat"];
-    if let Some(times) = repeat["times"].as_u64() {
-        let part = |name: &str| repeat[name].as_str().expect("a text").to_owned();
-        let middle = part("text").repeat(usize::try_from(times).expect("small"));
-        return Some(
-            [part("before"), middle, part("after")]
-                .concat()
-                .into_bytes(),
-        );
-    }
-    Some(part("text").into_bytes())
-}
 
 /// Where records are put.
 #[derive(Clone, Copy, PartialEq, Debug)]

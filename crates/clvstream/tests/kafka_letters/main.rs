@@ -1,0 +1,20 @@
+//! What comes in on Kafka and is not in the project's own schemas, or is no event at all: dead letters,
+//! schemas of a registry, mapped topics; and what looks at topics beside a running service.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod bad_records;
+#[expect(
+    dead_code,
+    reason = "the settings under which a record is accepted are tried elsewhere"
+)]
+#[path = "../../../runtime/tests/bad_input/cases.rs"]
+mod cases;
+mod raw;
+#[path = "../kafka_support/mod.rs"]
+mod support;
