@@ -5,9 +5,10 @@
 //! task reads or a task that forwards to it. An input counts from its first record on and until a
 //! tick says that all of them are idle.
 //!
-//! When another task forwards for the first time and is behind, stream time stands still until it has
-//! caught up; and [`StreamClock::frontier`] goes by where that task is. Nothing of its customers
-//! has been seen before, and they must not age by the clock of others before their events are here.
+//! Tasks that forward to each other wait for each other from the first forwarded event on: as long as one
+//! of them has not told where it is, stream time stands still ([`StreamClock::expect`]). When it tells,
+//! and is behind, [`StreamClock::frontier`] goes by where it is: its customers must not age by the
+//! clock of others before their events are here.
 
 use std::collections::BTreeMap;
 
@@ -62,14 +63,14 @@ impl StreamClock {
         let is_upstream = matches!(source, ClockSource::Upstream(_));
         match self.sources.get_mut(source) {
             Some(seen) if time <= *seen => return,
-            Some(seen) => {
+            Some(seen) if *seen > TimeMs::MIN => {
                 let was = std::mem::replace(seen, time);
                 // Only who is behind can hold the others up, and let them go.
                 if was > self.lowest && (is_upstream || was > self.input_time) {
                     return;
                 }
             }
-            None => {
+            _ => {
                 self.sources.insert(source.clone(), time);
                 if is_upstream && time < self.lowest {
                     self.lowest = time.max(self.ticked_to);
@@ -77,6 +78,23 @@ impl StreamClock {
                 }
             }
         }
+        self.advance();
+    }
+
+    /// A task that may forward to this one has not told where it is: it is waited for.
+    pub fn expect(&mut self, source: &ClockSource) {
+        let unknown = self.sources.entry(source.clone());
+        unknown.or_insert(TimeMs::MIN);
+    }
+
+    /// `source` is idle, and holds nobody up until it is heard of again.
+    pub fn leave(&mut self, source: &ClockSource) {
+        if self.sources.remove(source).is_some() {
+            self.advance();
+        }
+    }
+
+    fn advance(&mut self) {
         if let Some(lowest) = self.sources.values().min() {
             self.lowest = self.lowest.max(*lowest);
             self.stream_time = self.stream_time.max(self.lowest);
@@ -188,6 +206,25 @@ mod tests {
         clock.tick(TimeMs(150));
         clock.observe(&ClockSource::Upstream(2), TimeMs(60));
         assert_eq!(clock.frontier(0), TimeMs(150), "not behind a tick");
+    }
+
+    #[test]
+    fn who_is_expected_is_waited_for_until_he_tells_or_is_idle() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        clock.expect(&ClockSource::Upstream(1));
+        clock.expect(&ClockSource::Upstream(2));
+        clock.observe(&orders(0), TimeMs(300));
+        assert_eq!((clock.frontier(0), clock.input_time), (TimeMs(100), TimeMs(300)));
+        clock.observe(&ClockSource::Upstream(1), TimeMs(40));
+        assert_eq!(clock.frontier(0), TimeMs(40), "his customers are as old as that");
+        clock.observe(&ClockSource::Upstream(1), TimeMs(250));
+        assert_eq!(clock.frontier(0), TimeMs(40), "the other has not told yet");
+        clock.leave(&ClockSource::Upstream(2));
+        assert_eq!(clock.frontier(0), TimeMs(250));
+        clock.leave(&orders(0));
+        clock.leave(&ClockSource::Upstream(1));
+        assert_eq!(clock.frontier(0), TimeMs(250), "nobody is left to go by");
     }
 
     #[test]

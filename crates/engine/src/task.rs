@@ -86,6 +86,8 @@ pub struct Task {
     /// The lane whose next record has moved the clock already, and is to be consumed once what fell
     /// due by that has fired.
     next_lane: Option<usize>,
+    /// Records consumed from its own inputs since it was opened. Not part of its state.
+    own_consumed: u64,
     batch: Batch,
 }
 
@@ -116,6 +118,7 @@ impl Task {
             dirty: Vec::new(),
             days: BTreeMap::new(),
             next_lane: None,
+            own_consumed: 0,
             batch: Batch::default(),
         };
         task.reset(state)?;
@@ -208,8 +211,10 @@ impl Task {
                     // The clock goes first: it may be that a timer is due before this record. Until
                     // that has fired the record stays where it is, and a commit in between leaves
                     // it to be read again.
-                    if let Some((source, time)) = moves_clock(&self.sources[lane], waiting) {
-                        self.book.clock.observe(&source, time);
+                    match moves_clock(&self.sources[lane], waiting) {
+                        Some((source, TimeMs::MAX)) => self.book.clock.leave(&source),
+                        Some((source, time)) => self.book.clock.observe(&source, time),
+                        None => {}
                     }
                     self.next_lane = Some(lane);
                     if self.fire_next(state)? {
@@ -225,6 +230,10 @@ impl Task {
         };
         self.batch.positions.insert(lane, waiting.offset + 1);
         self.batch.consumed += 1;
+        if !matches!(waiting.input, Input::Routed(_)) {
+            self.own_consumed += 1;
+            self.stir();
+        }
         self.consume(lane, waiting, state)?;
         Ok(Step::Advanced)
     }
@@ -261,14 +270,22 @@ impl Task {
                 Ok(())
             }
             Input::Routed(Routed::Event { event, .. }) => {
+                self.meet();
                 self.apply(&event, &owned(waiting.owner)?, state)
             }
             Input::Routed(control) => {
                 self.book.counts.control += 1;
                 match control {
                     Routed::Tick { now } => self.book.clock.tick(now),
-                    Routed::EndOfReplay { until } => self.book.clock.close(until),
-                    Routed::Clock { .. } | Routed::Event { .. } => {}
+                    Routed::EndOfReplay { until } => {
+                        self.book.clock.close(until);
+                        // What comes next may be another stretch of history, of which each may be
+                        // anywhere: they meet anew.
+                        self.book.fed.clear();
+                    }
+                    Routed::Clock { .. } => self.meet(),
+                    Routed::Idle => self.rest(),
+                    Routed::Event { .. } => {}
                 }
                 Ok(())
             }
@@ -291,6 +308,54 @@ impl Task {
         self.book.clock.observe(&self.sources[lane], time);
         while self.fire_next(state)? {}
         Ok(())
+    }
+
+    /// Where one event is forwarded, any task may forward to any other: from here on this one tells all
+    /// others where it is, and waits for all of them.
+    fn meet(&mut self) {
+        if !self.book.fed.is_empty() {
+            return;
+        }
+        for other in (0..self.setup.tasks).filter(|other| *other != self.id) {
+            self.book.fed.insert(other, TimeMs::MIN);
+            self.book.clock.expect(&ClockSource::Upstream(other));
+        }
+    }
+
+    /// The task's own inputs are idle: neither it nor the others wait for them.
+    fn rest(&mut self) {
+        for source in &self.sources {
+            self.book.clock.leave(source);
+        }
+        let mut fed = std::mem::take(&mut self.book.fed);
+        for (other, told) in &mut fed {
+            if *told < TimeMs::MAX {
+                *told = TimeMs::MAX;
+                self.say_clock(*other, TimeMs::MAX);
+            }
+        }
+        self.book.fed = fed;
+    }
+
+    /// Something came in the task's own inputs: if it was idle, it tells again where it is.
+    fn stir(&mut self) {
+        if self.is_resting() {
+            for told in self.book.fed.values_mut() {
+                *told = TimeMs::MIN;
+            }
+        }
+    }
+
+    fn is_resting(&self) -> bool {
+        self.book.fed.values().next() == Some(&TimeMs::MAX)
+    }
+
+    /// Whether others wait for this task's own inputs, and how many records these have given since
+    /// it was opened: what has to be known to find out that they are idle.
+    #[must_use]
+    pub fn awaited(&self) -> Option<u64> {
+        let is_awaited = !self.book.fed.is_empty() && !self.is_resting();
+        is_awaited.then_some(self.own_consumed)
     }
 
     /// Fires the next timer that is due by the clock as it stands.
@@ -332,6 +397,7 @@ impl Task {
             return self.apply(event, key, state);
         }
         self.book.counts.forwarded += 1;
+        self.meet();
         let time = self.book.clock.input_time;
         self.book.fed.insert(partition, time);
         self.forward(partition, key, encode_forwarded(self.id, time, event));

@@ -265,5 +265,7 @@ fn routed_time(routed: &Routed) -> TimeMs {
         Routed::Clock { upstream_time, .. } => *upstream_time,
         Routed::Tick { now } => *now,
         Routed::EndOfReplay { until } => *until,
+        // At once: its place is among what has not come.
+        Routed::Idle => TimeMs::MIN,
     }
 }

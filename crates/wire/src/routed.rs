@@ -24,7 +24,8 @@ pub enum Routed {
         /// The event.
         event: Box<Event>,
     },
-    /// Another task's stream time, told when it forwards nothing just now.
+    /// Another task's stream time, told when it forwards nothing just now; [`TimeMs::MAX`]: its inputs
+    /// are idle, and nobody need wait for it.
     Clock {
         /// The task.
         from: u32,
@@ -42,6 +43,9 @@ pub enum Routed {
         /// The instant that stream time advances to.
         until: TimeMs,
     },
+    /// The task's own inputs have been idle for a while, by the wall clock, while others are not: they
+    /// hold nobody up until something comes in them.
+    Idle,
 }
 
 impl Routed {
@@ -73,6 +77,7 @@ impl Routed {
                 buf.put_time(*until);
                 buf
             }
+            Routed::Idle => vec![FORMAT, 5],
         }
     }
 
@@ -102,6 +107,7 @@ impl Routed {
             4 => Routed::EndOfReplay {
                 until: take.time()?,
             },
+            5 => Routed::Idle,
             _ => return Err(take.corrupt("it is of an unknown kind")),
         };
         take.finish()?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use domain::change::Change;
 use domain::event::Text;
 use domain::orders::DayTotals;
+use domain::time::TimeMs;
 use wire::routed::Routed;
 use wire::state::{day_key, encode_day, encode_profile};
 use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers};
@@ -15,6 +16,10 @@ use super::Task;
 use crate::bookkeeping;
 use crate::commit_record;
 use crate::port::{OutRecord, Record, Staged, Table, TopicName, TopicPartition, Write};
+
+/// A task tells the others of every such part of the grace that it has come further: more often would
+/// help nobody, and with many tasks there are many to tell.
+const CLOCK_STEPS: i64 = 8;
 
 /// What has been consumed and has to be said since the last commit.
 #[derive(Debug, Default)]
@@ -103,8 +108,8 @@ impl Task {
         if self.batch.consumed == 0 && self.batch.timers.is_empty() {
             return None;
         }
+        self.tell_clock();
         let mut batch = std::mem::take(&mut self.batch);
-        self.tell_clock(&mut batch);
         let delta = self.delta(&batch);
         for write in delta.iter().filter(|w| w.table.is_logged()) {
             batch.records.push(OutRecord {
@@ -133,29 +138,34 @@ impl Task {
         })
     }
 
-    /// Tells those that this task has ever forwarded to how far it has come, where that is further
-    /// than they know: their clocks wait for it.
-    fn tell_clock(&mut self, batch: &mut Batch) {
+    /// Tells the other tasks how far this one has come, where that is noticeably further than they know:
+    /// their clocks wait for it.
+    fn tell_clock(&mut self) {
         let time = self.book.clock.input_time;
-        for (partition, told) in &mut self.book.fed {
-            if *told >= time {
-                continue;
+        let step = self.setup.definitions.grace_ms / CLOCK_STEPS;
+        let mut fed = std::mem::take(&mut self.book.fed);
+        for (partition, told) in &mut fed {
+            let is_news = *told == TimeMs::MIN || time.since(*told) >= step;
+            if *told < time && is_news {
+                *told = time;
+                self.say_clock(*partition, time);
             }
-            *told = time;
-            let clock = Routed::Clock {
-                from: self.id,
-                upstream_time: time,
-            };
-            batch.records.push(OutRecord {
-                target: TopicPartition {
-                    topic: Arc::clone(&self.setup.topics.routed),
-                    partition: *partition,
-                },
-                key: None,
-                value: Some(clock.encode()),
-                headers: Vec::new(),
-            });
         }
+        self.book.fed = fed;
+    }
+
+    /// Tells another task where this one is.
+    pub(super) fn say_clock(&mut self, partition: u32, upstream_time: TimeMs) {
+        let clock = Routed::Clock {
+            from: self.id,
+            upstream_time,
+        };
+        self.batch.records.push(OutRecord {
+            target: self.target(&self.setup.topics.routed, partition),
+            key: None,
+            value: Some(clock.encode()),
+            headers: Vec::new(),
+        });
     }
 
     /// The state writes of a batch, sorted by table and key.
