@@ -126,6 +126,15 @@ families! {
         "On Kafka: changes of the tasks that a worker has: assigned, revoked, or lost without \
          having been asked.",
     );
+    REGISTRY_PENDING = gauge(
+        "clvstream_registry_pending_schemas", None,
+        "Schemas that the registry is asked for and has not told yet: records that name them wait, \
+         and with them all that their tasks have read after them.",
+    );
+    REGISTRY_FAILURES = counter(
+        "clvstream_registry_failures_total", None,
+        "Requests to the schema registry that got no clear answer. They are repeated.",
+    );
     EVENT_TO_COMMIT_SECONDS = histogram(
         "clvstream_event_to_commit_seconds",
         "Time from each record's arrival in the log, by the log's time, until its effects were durable.",

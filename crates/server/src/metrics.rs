@@ -146,6 +146,10 @@ pub struct Metrics {
     transaction_seconds: [Histogram; 3],
     fenced: CounterSet,
     rebalances: CounterSet,
+    /// Schemas that the registry is asked for.
+    pub registry_pending: IntGauge,
+    /// Requests to the schema registry without a clear answer.
+    pub registry_failures: IntCounter,
     event_to_commit_seconds: Histogram,
     checkpoints: IntCounter,
     checkpoint_seconds: Histogram,
@@ -223,6 +227,8 @@ impl Metrics {
                 &counters(family::REBALANCES)?,
                 Rebalance::ALL.iter().map(|kind| kind.as_str()),
             ),
+            registry_pending: gauge(family::REGISTRY_PENDING)?,
+            registry_failures: counter(family::REGISTRY_FAILURES)?,
             event_to_commit_seconds: histogram(family::EVENT_TO_COMMIT_SECONDS)?,
             checkpoints: counter(family::CHECKPOINTS)?,
             checkpoint_seconds: histogram(family::CHECKPOINT_SECONDS)?,

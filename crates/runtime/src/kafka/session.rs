@@ -435,6 +435,10 @@ impl Session<'_> {
     }
 
     fn refresh_gauges(&mut self) -> Result<(), Broken> {
+        // One worker tells of the registry, which they share.
+        let metrics = self.at.observers.metrics.as_ref();
+        let metrics = metrics.filter(|_| self.at.number == 0);
+        self.log.inner().tell_waiting(self.at.deployment, metrics);
         let Some(gauges) = &mut self.gauges else {
             return Ok(());
         };

@@ -3,12 +3,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
 use kafkalog::KafkaWorker;
 use registry::{Resolving, Waking};
+use server::Metrics;
 
 use crate::deployment::Deployment;
+
+/// How often the registry is looked at, and told about in metrics.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often it is logged that records wait.
+const REMIND: Duration = Duration::from_secs(30);
+/// Records that wait for less are not worth a line.
+const WORTH_TELLING: Duration = Duration::from_secs(1);
+/// Waiting partitions that are named at a time.
+const NAMED: usize = 5;
 
 /// A worker's log.
 pub(super) enum Source {
@@ -17,6 +28,8 @@ pub(super) enum Source {
     /// Others are asked for.
     Resolving {
         log: Box<Resolving<KafkaWorker>>,
+        looked: Instant,
+        reminded: Option<Instant>,
         /// Wakes the worker when a schema has come, for as long as it lives.
         _waking: Waking,
     },
@@ -39,6 +52,8 @@ impl Source {
         let log = Resolving::new(log, registry, schemas, topics, give_up_after);
         Source::Resolving {
             log: Box::new(log),
+            looked: Instant::now(),
+            reminded: None,
             _waking: waking,
         }
     }
@@ -48,6 +63,46 @@ impl Source {
         match self {
             Source::Plain(log) => log,
             Source::Resolving { log, .. } => log.log(),
+        }
+    }
+
+    /// Says now and then which records wait for a schema, and, to `metrics`, how the registry is doing.
+    pub(super) fn tell_waiting(&mut self, deployment: &Deployment, metrics: Option<&Metrics>) {
+        let Source::Resolving {
+            log,
+            looked,
+            reminded,
+            ..
+        } = self
+        else {
+            return;
+        };
+        if looked.elapsed() < LOOK {
+            return;
+        }
+        *looked = Instant::now();
+        if let (Some(metrics), Some(registry)) = (metrics, &deployment.registry) {
+            let health = registry.health();
+            metrics.registry_pending.set(health.pending as i64);
+            let told = metrics.registry_failures.get();
+            let failures = health.failures.saturating_sub(told);
+            metrics.registry_failures.inc_by(failures);
+        }
+        if reminded.is_some_and(|last| last.elapsed() < REMIND) {
+            return;
+        }
+        let waiting = log.held().filter(|held| held.waited >= WORTH_TELLING);
+        for held in waiting.take(NAMED) {
+            *reminded = Some(Instant::now());
+            tracing::warn!(
+                topic = &*held.source.topic,
+                partition = held.source.partition,
+                offset = held.offset,
+                schema = held.id,
+                seconds = held.waited.as_secs(),
+                error = held.last_error.as_deref(),
+                "records wait for their schema from the registry"
+            );
         }
     }
 
