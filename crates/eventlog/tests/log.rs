@@ -207,7 +207,10 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
     ];
     let committed = worker.commit(vec![staged(0, work, ("in", 0, 1))]).unwrap();
     assert_eq!(committed[0].changelog_end, 1);
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 2);
+    assert_eq!(
+        worker.read(&place("in", 0), 9).unwrap().records()[0].offset,
+        2
+    );
     assert_eq!(worker.read(&place("in", 0), 9).unwrap().records(), []);
     assert!(worker.read(&place("out", 0), 9).is_err());
 
@@ -215,7 +218,10 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
     let wrong = vec![record("out", 3, "a", None)];
     let failed = worker.commit(vec![staged(0, wrong, ("in", 0, 3))]);
     assert!(matches!(failed, Err(CommitError::Halt(_))));
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 1);
+    assert_eq!(
+        worker.read(&place("in", 0), 9).unwrap().records()[0].offset,
+        1
+    );
     assert_eq!(dump(&log, "out", 0), ["0:a=A"]);
     let foreign = worker.commit(vec![staged(0, Vec::new(), ("out", 0, 3))]);
     assert!(matches!(foreign, Err(CommitError::Halt(_))));
@@ -227,7 +233,10 @@ fn a_worker_goes_on_where_the_last_commit_left_off() {
     assert_eq!(log.position(0, &place("in", 0)).unwrap(), Some(1));
     assert_eq!(log.position(0, &place("out", 0)).unwrap(), None);
     let mut worker = start(&log).unwrap();
-    assert_eq!(worker.read(&place("in", 0), 9).unwrap().records()[0].offset, 1);
+    assert_eq!(
+        worker.read(&place("in", 0), 9).unwrap().records()[0].offset,
+        1
+    );
     let nothing = worker.commit(vec![Staged::default()]).unwrap();
     assert_eq!(nothing[0].changelog_end, 1);
 }

@@ -3,6 +3,7 @@
 //! A worker's loop is five steps: process, commit when it is time, checkpoint when it is due, look
 //! whether to stop, wait for records. It waits on the log, never on a clock of its own.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,8 @@ pub use crate::observe::Observers;
 const TURN: usize = 2_000;
 /// How long a worker without work waits before it looks around again.
 pub(crate) const WAIT: Duration = Duration::from_millis(100);
+/// How often it is looked for tasks whose inputs are idle.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// Quiet hours move stream time by the wall clock only where it is this close to it already: a
 /// shop's history that was loaded does not age to today of itself.
 const LIVE_WITHIN_MS: i64 = 7 * DAY_MS;
@@ -267,6 +270,7 @@ fn work(
     shared.works(deployment.workers(), observers);
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
+    let mut idleness = Idleness::default();
     loop {
         let version = embedded.version();
         let budget = turn(deployment.config.commit.max_batch, uncommitted);
@@ -301,8 +305,11 @@ fn work(
                 shared.set_done();
                 break;
             }
-            if until == Until::Stopped && number == 0 {
-                tick_if_quiet(deployment, shared)?;
+            if until == Until::Stopped {
+                if number == 0 {
+                    tick_if_quiet(deployment, shared)?;
+                }
+                idleness.tell(deployment, worker.owned())?;
             }
             let _ = embedded.wait_for_append(version, WAIT);
         }
@@ -378,6 +385,58 @@ pub(crate) fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<
     append_control(deployment, &Routed::Tick { now })
 }
 
+/// Finds out which tasks' own inputs have been idle for a while though others wait for them.
+#[derive(Debug, Default)]
+pub(crate) struct Idleness {
+    /// By task: records that its inputs had given, and since when it was so many.
+    seen: BTreeMap<u32, (u64, Instant)>,
+    looked: Option<Instant>,
+}
+
+impl Idleness {
+    /// Lets those tasks know: through the log, as a control record, so that a replay of it does
+    /// the same. To be called when there is nothing to consume.
+    pub(crate) fn tell(
+        &mut self,
+        deployment: &Deployment,
+        owned: &[Owned<TaskStore>],
+    ) -> Result<(), RuntimeError> {
+        if self.looked.is_some_and(|at| at.elapsed() < IDLE_LOOK) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let now = Instant::now();
+        let mut awaited = BTreeMap::new();
+        for Owned { task, .. } in owned {
+            if let Some(given) = task.awaited() {
+                let since = match self.seen.get(&task.id()) {
+                    Some((before, since)) if *before == given => *since,
+                    _ => now,
+                };
+                awaited.insert(task.id(), (given, since));
+            }
+        }
+        let idle_after = deployment.config.time.idle_after;
+        let idle = awaited
+            .iter()
+            .filter(|(_, (_, since))| now.duration_since(*since) >= idle_after);
+        let records: Vec<_> = idle
+            .map(|(task, _)| control(deployment, *task, &Routed::Idle))
+            .collect();
+        self.seen = awaited;
+        if records.is_empty() {
+            return Ok(());
+        }
+        for record in &records {
+            self.seen.remove(&record.target.partition);
+        }
+        let first = records[0].target.partition;
+        let name = format!("idle-{first}");
+        let never = Arc::new(|| false);
+        deployment.log.appender(&name, never)?.append(&records, &[])
+    }
+}
+
 /// Whether it has been quiet for so long that the clock is to move stream time, and stream time is
 /// so near that it may.
 fn is_tick_due(
@@ -404,16 +463,22 @@ pub fn append_control(deployment: &Deployment, control: &Routed) -> Result<(), R
 
 /// One control record for every task.
 pub(crate) fn controls(deployment: &Deployment, control: &Routed) -> Vec<OutRecord> {
-    let record = |partition| OutRecord {
+    (0..deployment.config.partitions)
+        .map(|task| self::control(deployment, task, control))
+        .collect()
+}
+
+/// A control record for one task.
+fn control(deployment: &Deployment, task: u32, control: &Routed) -> OutRecord {
+    OutRecord {
         target: TopicPartition {
             topic: Arc::clone(&deployment.setup.topics.routed),
-            partition,
+            partition: task,
         },
         key: None,
         value: Some(control.encode()),
         headers: Vec::new(),
-    };
-    (0..deployment.config.partitions).map(record).collect()
+    }
 }
 
 #[cfg(test)]

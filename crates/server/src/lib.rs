@@ -14,7 +14,10 @@ mod reference;
 
 pub use health::{Heartbeat, Liveness, Readiness, Restoring, Stalled, Status};
 pub use http::{Server, ServerError, Shown};
-pub use metrics::{CommitOutcome, Fencing, Metrics, Outcome, Rebalance, RegisterError, RetentionOutcome, TaskMetrics};
+pub use metrics::{
+    CommitOutcome, Fencing, Metrics, Outcome, Rebalance, RegisterError, RetentionOutcome,
+    TaskMetrics,
+};
 pub use prometheus::IntCounter;
 pub use reference::reference;
 

@@ -23,7 +23,8 @@ use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::restore::Lease;
 use crate::workers::{
-    Alarm, Shared, Until, WAIT, checkpoint_if_due, commit_now, tick_if_quiet, turn, wall_clock,
+    Alarm, Idleness, Shared, Until, WAIT, checkpoint_if_due, commit_now, tick_if_quiet, turn,
+    wall_clock,
 };
 
 /// How long reading the changelog may take before the group is looked after again.
@@ -229,6 +230,7 @@ impl Session<'_> {
         let joined = Instant::now();
         let (mut last_commit, mut last_growth, mut last_drained) = (joined, joined, joined);
         let mut uncommitted = 0;
+        let mut idleness = Idleness::default();
         loop {
             if let Some(heartbeat) = &heartbeat {
                 heartbeat.beat();
@@ -241,12 +243,17 @@ impl Session<'_> {
                 self.look_after_group()?;
                 self.take_over()?;
                 self.tell_ready(joined);
+                if until == Until::Stopped {
+                    idleness.tell(deployment, self.worker.owned())?;
+                }
             }
             let budget = turn(commit.max_batch, uncommitted);
             let processed = self.worker.process(&mut self.log, budget)?;
             uncommitted += processed.steps;
+            // After a pause the first records are committed at once; under load a transaction holds what
+            // comes in an interval.
             let due = last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
-            if uncommitted > 0 && (due || stopping || processed.drained) {
+            if uncommitted > 0 && (due || stopping) {
                 if commit_now(&mut self.worker, &mut self.log)? {
                     shared.progressed(uncommitted, self.worker.owned());
                     self.account(consumed);
