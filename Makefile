@@ -33,6 +33,7 @@ demo: build ## run the pipeline over the CDNOW orders; SERVE=1 stays up, DATA=fi
 
 .PHONY: test
 test: deps ## formatting, lints and all tests but the long ones; P=crate, T=part of a name
+	@scripts/deps-test
 	@$(XTASK) test $(SELECT)
 
 .PHONY: test-long
