@@ -105,6 +105,11 @@ impl Shared {
         }
     }
 
+    /// A worker has tasks to take over again, or leaves the group.
+    pub(crate) fn works_no_more(&self) {
+        self.working.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// `steps` more are committed, and the tasks stand as `owned` says.
     pub(crate) fn progressed(&self, steps: usize, owned: &[Owned<TaskStore>]) {
         self.consumed.fetch_add(steps as u64, Ordering::Relaxed);

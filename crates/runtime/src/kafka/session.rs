@@ -31,6 +31,8 @@ use crate::workers::{
 const RESTORE_TURN: Duration = Duration::from_millis(50);
 /// How often it is looked whether everything is consumed.
 const DRAINED_CHECK: Duration = Duration::from_millis(100);
+/// How often routed records that have been consumed are deleted.
+const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// A worker to which nothing was assigned for this long is ready all the same.
 const UNASSIGNED: Duration = Duration::from_secs(10);
 
@@ -50,6 +52,9 @@ pub(crate) fn run(
     let nonce = format!("{}-{}", std::process::id(), wall_clock().0);
     let nonce = nonce.as_str();
     std::thread::scope(|scope| {
+        if until == Until::Stopped {
+            scope.spawn(|| purge_now_and_then(deployment, cluster, shared));
+        }
         let threads: Vec<_> = (0..deployment.workers())
             .map(|number| {
                 scope.spawn(move || {
@@ -85,6 +90,16 @@ pub(crate) fn run(
         shared.stop();
         failed.map_or(Ok(sum), Err)
     })
+}
+
+/// Deletes routed records that have been consumed, which no retention does.
+fn purge_now_and_then(deployment: &Deployment, cluster: &Cluster, shared: &Shared) {
+    while !shared.wait_for_stop(PURGE_EVERY) {
+        match cluster.purge_routed(deployment.config.partitions) {
+            Ok(partitions) => tracing::debug!(partitions, "purged consumed routed records"),
+            Err(error) => tracing::warn!(%error, "consumed routed records stay for now"),
+        }
+    }
 }
 
 /// A worker's place: what it works with over all its sessions.
@@ -182,6 +197,7 @@ impl<'d> Place<'d> {
             is_ready: false,
         };
         let ended = session.run(consumed);
+        session.not_ready();
         if let (Some(fencing), Some(metrics)) =
             (session.log.inner().kafka().take_fencing(), metrics)
         {
@@ -320,6 +336,7 @@ impl Session<'_> {
             match change {
                 Change::Assigned(tasks) => {
                     tracing::info!(worker = self.at.number, ?tasks, "assigned");
+                    self.not_ready();
                     self.pending.extend(tasks);
                 }
                 Change::Revoked(tasks) => {
@@ -421,6 +438,13 @@ impl Session<'_> {
             self.is_ready = true;
             let workers = self.at.deployment.workers();
             self.at.shared.works(workers, self.at.observers);
+        }
+    }
+
+    /// Taking over makes the process unready, until all of its workers have what they were assigned.
+    fn not_ready(&mut self) {
+        if std::mem::take(&mut self.is_ready) {
+            self.at.shared.works_no_more();
         }
     }
 
