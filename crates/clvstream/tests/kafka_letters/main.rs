@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod avro;
 mod bad_records;
 #[expect(
     dead_code,
@@ -15,6 +16,11 @@ mod bad_records;
 )]
 #[path = "../../../runtime/tests/bad_input/cases.rs"]
 mod cases;
+#[allow(dead_code, reason = "the registry's own tests use the rest")]
+#[path = "../../../registry/tests/registry/fake.rs"]
+mod fake;
 mod raw;
+mod schemas;
 #[path = "../kafka_support/mod.rs"]
 mod support;
+mod tables;
