@@ -9,11 +9,8 @@ mod dead_letter;
 mod error;
 mod group;
 mod marks;
-#[allow(
-    unsafe_code,
-    reason = "calls librdkafka directly; each block states why it holds"
-)]
 mod native;
+mod purge;
 mod reader;
 mod settings;
 pub mod topics;

@@ -8,6 +8,9 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+/// Longest time between heartbeats.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+
 /// How to reach a cluster, and who this process is there. The properties hold passwords: no `Debug`.
 #[derive(Clone)]
 pub struct Settings {
@@ -32,6 +35,10 @@ pub struct Settings {
 }
 
 const LARGEST: &str = "message.max.bytes";
+/// After which time a producer asks again. The broker cannot take the positions of a transaction
+/// while it is still writing the markers of the one before, and librdkafka's 100 ms would be most of
+/// a commit then.
+const BACKOFF: &str = "retry.backoff.ms";
 
 /// Which records a consumer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +67,11 @@ impl Settings {
         );
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
+    }
+
+    /// A client for administration.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        self.base(&self.consumer)
     }
 
     fn reading(&self, isolation: Isolation) -> ClientConfig {
@@ -101,7 +113,8 @@ impl Settings {
             .set("session.timeout.ms", millis(self.session_timeout))
             .set(
                 "heartbeat.interval.ms",
-                millis((self.session_timeout / 4).min(Duration::from_secs(3))),
+                // A heartbeat is how a member hears that the group is changing.
+                millis((self.session_timeout / 4).min(HEARTBEAT)),
             )
             .set("max.poll.interval.ms", millis(self.max_poll_interval));
         if self.static_membership {
@@ -121,6 +134,9 @@ impl Settings {
     pub(crate) fn transactional(&self, id: &str, largest: u64) -> ClientConfig {
         let mut config = self.base(&self.producer);
         config.set(LARGEST, largest.to_string());
+        if config.get(BACKOFF).is_none() {
+            config.set(BACKOFF, "5");
+        }
         config
             .set("transactional.id", id)
             .set("enable.idempotence", "true")

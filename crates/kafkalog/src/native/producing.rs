@@ -78,7 +78,7 @@ pub(crate) fn produce<C: ProducerContext + 'static>(
         argument(
             sys::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
             sys::rd_kafka_vu_s__bindgen_ty_1 {
-                i: sys::RD_KAFKA_MSG_F_COPY as i32,
+                i: sys::RD_KAFKA_MSG_F_COPY,
             },
         ),
         argument(

@@ -182,7 +182,11 @@ pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
             Purpose::Internal,
             with_size(purged(), passed_on),
         ),
-        spec(&names.commits, Purpose::Internal, purged()),
+        spec(
+            &names.commits,
+            Purpose::Internal,
+            deleted_after(kept.inputs),
+        ),
         spec(
             &names.changelog,
             Purpose::Internal,
