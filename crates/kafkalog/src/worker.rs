@@ -167,6 +167,14 @@ impl KafkaWorker {
         for _ in 0..4 {
             if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
                 let code = error.rdkafka_error_code();
+                if code == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
+                    return Err(KafkaLogError::failed(
+                        "joining the group",
+                        "`kafka.session_timeout` is not within what the brokers allow: 6 s to 30 \
+                         min, or their group.min.session.timeout.ms and \
+                         group.max.session.timeout.ms",
+                    ));
+                }
                 if matches!(
                     code,
                     Some(
@@ -665,7 +673,9 @@ impl Input {
             return consumed;
         }
         // Between the last record that was handed out and the position there are only markers.
-        self.queue.position().map_or(consumed, |at| at.max(consumed))
+        self.queue
+            .position()
+            .map_or(consumed, |at| at.max(consumed))
     }
 }
 
