@@ -65,6 +65,9 @@ pub enum KafkaLogError {
         /// The instance's name.
         instance: String,
     },
+    /// Another writer of the same name has taken over from this one: nothing was written.
+    #[error("Kafka: appending was ended by another process that does the same: {0}")]
+    Superseded(String),
     /// A record is too large for its topic.
     #[error(
         "a record of {size} bytes for topic {topic} is larger than the producer or the topic \

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use engine::port::{OutRecord, TopicPartition};
 
 use crate::cluster::Cluster;
 use crate::error::KafkaLogError;
 use crate::transactions::{Failure, Stopping, Transactions};
+
+/// How long reading the marks may take: longer than a dead process's transaction stays open.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Cluster {
     /// The partition that holds the marks.
@@ -26,15 +30,25 @@ impl Cluster {
     pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, KafkaLogError> {
         let spans = self.spans_of(&[self.marks_partition()])?;
         let mut marks = BTreeMap::new();
-        self.reader(spans)?.read_all(&|| true, |seen| {
+        let deadline = Instant::now() + PATIENCE;
+        let going_on = || Instant::now() < deadline;
+        let read = self.reader(spans)?.read_all(&going_on, |seen| {
             let name = String::from_utf8_lossy(seen.key.unwrap_or_default()).into_owned();
             match seen.value {
                 Some(value) => marks.insert(name, value.to_vec()),
                 None => marks.remove(&name),
             };
             Ok::<(), KafkaLogError>(())
-        })?;
-        Ok(marks)
+        });
+        match read {
+            Ok(()) => Ok(marks),
+            Err(KafkaLogError::Stopped) => Err(KafkaLogError::Restart(
+                "what is written down about the application cannot be read to its end: does the \
+                 broker answer, or is a transaction open there?"
+                    .to_owned(),
+            )),
+            Err(error) => Err(error),
+        }
     }
 
     /// A record that sets a mark.
@@ -75,7 +89,8 @@ impl Appender {
     /// Writes `records` and sets `marks` in one transaction.
     ///
     /// # Errors
-    /// Nothing was written; or, where the message says so, nobody knows.
+    /// Nothing was written, with [`KafkaLogError::Superseded`] because another writer has the name
+    /// now; or, where the message says so, nobody knows.
     pub fn append(
         &mut self,
         records: &[OutRecord],
@@ -89,10 +104,7 @@ impl Appender {
                 let _ = self.transactions.abort();
                 KafkaLogError::failed("appending was aborted", what)
             }
-            Failure::Fenced(what) => KafkaLogError::failed(
-                "appending was ended by another process that does the same",
-                what,
-            ),
+            Failure::Fenced(what) => KafkaLogError::Superseded(what),
             Failure::Unknown(what) => {
                 KafkaLogError::failed("appending, with an unknown outcome", what)
             }

@@ -15,5 +15,5 @@ mod partition_queue;
 mod producing;
 
 pub(crate) use commit::{TransactionError, commit_transaction};
-pub(crate) use partition_queue::{PartitionQueue, Taken};
+pub(crate) use partition_queue::{MessageHeaders, PartitionQueue, Taken};
 pub(crate) use producing::{ProduceError, TopicHandle, produce};

@@ -13,7 +13,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use crate::cluster::{Cluster, list_of};
 use crate::context::Plain;
 use crate::error::{KafkaLogError, words};
-use crate::native::{PartitionQueue, Taken};
+use crate::native::{MessageHeaders, PartitionQueue, Taken};
 use crate::settings::Isolation;
 
 /// How long a single wait is.
@@ -34,6 +34,15 @@ pub struct Seen<'a> {
     pub key: Option<&'a [u8]>,
     /// Value.
     pub value: Option<&'a [u8]>,
+    headers: MessageHeaders<'a>,
+}
+
+impl Seen<'_> {
+    /// Its headers, in order; a header without a value has an empty one.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
+        self.headers.list()
+    }
 }
 
 /// A span of a partition.
@@ -182,7 +191,7 @@ impl Lane {
     ) -> Result<usize, E> {
         let Lane { span, queue, next } = self;
         let mut failed = None;
-        let taken = queue.take(TURN, |taken| match taken {
+        let taken = queue.take_with_headers(TURN, |taken, headers| match taken {
             _ if failed.is_some() => {}
             Taken::Message {
                 offset,
@@ -197,6 +206,7 @@ impl Lane {
                         timestamp: TimeMs(timestamp.max(0)),
                         key,
                         value,
+                        headers,
                     };
                     failed = each(seen).err();
                 }

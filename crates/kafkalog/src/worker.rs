@@ -12,7 +12,7 @@
 //! The steps of the protocol, and what happens if the process dies between any two of them, are in
 //! docs/commit-protocol.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -95,6 +95,8 @@ struct Input {
     next: u64,
     /// The committed position.
     committed: u64,
+    /// When it was last committed.
+    committed_at: Instant,
     /// Since when there may be more that has not come.
     waiting_since: Option<Instant>,
     failed: Option<String>,
@@ -319,6 +321,7 @@ impl KafkaWorker {
                 queue,
                 next,
                 committed: next,
+                committed_at: self.last_commit,
                 waiting_since: None,
                 failed: None,
                 last_read: None,
@@ -373,14 +376,13 @@ impl KafkaWorker {
     /// # Errors
     /// As [`WorkerLog::commit`].
     pub fn settle(&mut self) -> Result<(), CommitError> {
-        let quiet = self.last_commit.elapsed();
-        let all = quiet >= RECOMMIT_AFTER;
-        if quiet < SETTLE_AFTER {
+        if self.last_commit.elapsed() < SETTLE_AFTER {
             return Ok(());
         }
         let behind = self.inputs.iter().filter_map(|(at, input)| {
             let next = input.behind_markers(input.committed);
-            (all || next > input.committed).then(|| (at.clone(), next))
+            let is_due = next > input.committed || input.is_old();
+            is_due.then(|| (at.clone(), next))
         });
         let positions: Vec<_> = behind.collect();
         if positions.is_empty() {
@@ -530,6 +532,7 @@ impl KafkaWorker {
         for (at, next) in positions {
             if let Some(input) = self.inputs.get_mut(at) {
                 input.committed = *next;
+                input.committed_at = self.last_commit;
             }
         }
     }
@@ -609,6 +612,13 @@ impl WorkerLog for KafkaWorker {
             };
             positions.push((at.clone(), input.behind_markers(*next)));
         }
+        // Positions of inputs where little happens go along now and then.
+        let consumed: BTreeSet<_> = positions.iter().map(|(at, _)| at.clone()).collect();
+        for (at, input) in &self.inputs {
+            if input.is_old() && !consumed.contains(at) {
+                positions.push((at.clone(), input.committed));
+            }
+        }
         let offsets = self.transact(&staged, &positions)?;
         self.committed(&positions);
         let committed = |work: Staged| {
@@ -658,6 +668,11 @@ impl Input {
             }
         });
         records
+    }
+
+    /// Whether the committed position is so old that it is to be committed again.
+    fn is_old(&self) -> bool {
+        self.committed_at.elapsed() >= RECOMMIT_AFTER
     }
 
     /// Whether everything that the broker had at its last answer was handed out.

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::{Config, Kafka, Loaded};
 use domain::money::Currency;
 use engine::port::TopicName;
 use kafkalog::topics::{self, Create, Desired, Purpose, TopicRetention, TopicState};
-use kafkalog::{Cluster, Settings, Sizes, Stopping};
+use kafkalog::{Cluster, KafkaLogError, Settings, Sizes, Stopping};
 use rustc_hash::FxHasher;
 
 use crate::deployment::{Deployment, IDENTITY, Identity, identify};
@@ -23,6 +23,13 @@ use crate::error::RuntimeError;
 
 pub use administration::Administration;
 pub(crate) use session::run;
+
+/// How long processes that start at once may take to agree.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+/// How long a process that was ended by another one waits for what that one writes.
+const TRUSTED_FOR: Duration = Duration::from_secs(3);
+/// How often it looks.
+const GLANCE: Duration = Duration::from_millis(50);
 
 /// Connects, sees to the topics, and finds or writes down what was chosen at the first start.
 /// Answers too the inputs' numbers of partitions.
@@ -76,20 +83,44 @@ fn sizes(wanted: &Desired, states: &[TopicState]) -> Sizes {
     }
 }
 
-/// Settles what was chosen: the first of several that start at once decides, the others follow. Each
-/// ends the work of the one before it by taking its transactional id, and reads again what is
-/// written after that.
+/// Settles what was chosen. Of several that start at once the last one to take the transactional id
+/// decides, and has ended the work of those before it; they follow once it has written.
 fn write_down(
     cluster: &Arc<Cluster>,
     loaded: &Loaded,
     currency: Option<Currency>,
     states: &[TopicState],
 ) -> Result<Identity, RuntimeError> {
-    let current = cluster.marks()?.remove(IDENTITY);
-    let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
-    if !is_new && !note(&mut identity, states) {
-        return Ok(identity);
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    // Until when another process is trusted to write, rather than ended in turn.
+    let mut follows_until = Instant::now();
+    loop {
+        let current = cluster.marks()?.remove(IDENTITY);
+        let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
+        if !is_new && !note(&mut identity, states) {
+            return Ok(identity);
+        }
+        if Instant::now() < follows_until {
+            std::thread::park_timeout(GLANCE);
+            continue;
+        }
+        match decide(cluster, loaded, currency, states) {
+            Err(RuntimeError::Kafka(KafkaLogError::Superseded(_))) if Instant::now() < deadline => {
+                follows_until = Instant::now() + TRUSTED_FOR;
+            }
+            decided => return decided,
+        }
     }
+}
+
+/// Ends the work of whoever is at it by taking the transactional id, reads again what was written
+/// before that, and writes.
+fn decide(
+    cluster: &Arc<Cluster>,
+    loaded: &Loaded,
+    currency: Option<Currency>,
+    states: &[TopicState],
+) -> Result<Identity, RuntimeError> {
     let never: Stopping = Arc::new(|| false);
     let mut appender = cluster.appender("setup", never)?;
     let current = cluster.marks()?.remove(IDENTITY);

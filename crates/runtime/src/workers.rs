@@ -387,7 +387,15 @@ pub(crate) fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<
     if !is_tick_due(now, quiet_since, stream_time, idle_after) || deployment.lag()? > 0 {
         return Ok(());
     }
-    append_control(deployment, &Routed::Tick { now })
+    unless_superseded(append_control(deployment, &Routed::Tick { now }))
+}
+
+/// On Kafka several processes may notice the same at once: it is enough that the last one says it.
+fn unless_superseded(appended: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+    match appended {
+        Err(RuntimeError::Kafka(KafkaLogError::Superseded(_))) => Ok(()),
+        appended => appended,
+    }
 }
 
 /// Finds out which tasks' own inputs have been idle for a while though others wait for them.
@@ -438,7 +446,8 @@ impl Idleness {
         let first = records[0].target.partition;
         let name = format!("idle-{first}");
         let never = Arc::new(|| false);
-        deployment.log.appender(&name, never)?.append(&records, &[])
+        let mut appender = deployment.log.appender(&name, never)?;
+        unless_superseded(appender.append(&records, &[]))
     }
 }
 
@@ -462,7 +471,7 @@ pub fn append_control(deployment: &Deployment, control: &Routed) -> Result<(), R
     let never = Arc::new(|| false);
     deployment
         .log
-        .appender("controls", never)?
+        .appender("ticks", never)?
         .append(&records, &[])
 }
 

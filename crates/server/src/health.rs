@@ -93,7 +93,7 @@ impl Heartbeat {
 
     /// The worker has ended as it should and is watched no longer. A worker that panics does not
     /// come here, and so shows.
-    pub fn retire(self) {
+    pub fn retire(&self) {
         lock(&self.workers).remove(&self.worker);
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants: the partition's messages go to this queue and to no other for as long as it lives;
 //! the consumer outlives the queue; a message's bytes are read only while librdkafka owns them.
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
+use std::fmt;
 use std::ptr;
 use std::sync::Arc;
 use std::thread::Thread;
@@ -32,6 +33,53 @@ pub(crate) enum Taken<'a> {
     End(u64),
     /// The partition cannot be read, with librdkafka's words for why.
     Error(RDKafkaRespErr, String),
+}
+
+/// A message's headers, which are parsed when they are asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct MessageHeaders<'a>(&'a sys::rd_kafka_message_t);
+
+impl MessageHeaders<'_> {
+    /// All of them, in order; a header without a value has an empty one.
+    pub(crate) fn list(&self) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message is valid and ours for as long as the borrow; the list that librdkafka
+        // answers belongs to it.
+        let code = unsafe { sys::rd_kafka_message_headers(self.0, &raw mut headers) };
+        if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return found;
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+            // SAFETY: the list is valid, and the results are written to locals; behind the last
+            // header there is an error and nothing is written.
+            let code = unsafe {
+                sys::rd_kafka_header_get_all(
+                    headers,
+                    index,
+                    &raw mut name,
+                    &raw mut value,
+                    &raw mut size,
+                )
+            };
+            if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                break;
+            }
+            // SAFETY: the name is a C string, and the value null or of that size; both belong to the
+            // message and are copied.
+            let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, size)) };
+            let name = name.to_string_lossy().into_owned();
+            found.push((name, value.unwrap_or_default().to_vec()));
+        }
+        found
+    }
+}
+
+impl fmt::Debug for MessageHeaders<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.list()).finish()
+    }
 }
 
 /// The queue of one partition.
@@ -97,6 +145,15 @@ impl<C: ConsumerContext> PartitionQueue<C> {
 
     /// Hands up to `max` messages to `each`, without waiting, and says how many there were.
     pub(crate) fn take(&mut self, max: usize, mut each: impl FnMut(Taken<'_>)) -> usize {
+        self.take_with_headers(max, |taken, _| each(taken))
+    }
+
+    /// The same, with the headers of each message; those of an end or an error mean nothing.
+    pub(crate) fn take_with_headers(
+        &mut self,
+        max: usize,
+        mut each: impl FnMut(Taken<'_>, MessageHeaders<'_>),
+    ) -> usize {
         let size = max.min(BATCH);
         // SAFETY: the array has room for `BATCH` pointers and `size` is at most that; librdkafka
         // writes as many as it returns, which is what the length is set to (−1 writes none).
@@ -111,7 +168,7 @@ impl<C: ConsumerContext> PartitionQueue<C> {
             // SAFETY: librdkafka has given us each of these messages; none is null, none is used
             // after it was destroyed here, and the slices do not outlive the call of `each`.
             unsafe {
-                each(taken(&*message));
+                each(taken(&*message), MessageHeaders(&*message));
                 sys::rd_kafka_message_destroy(message);
             }
         }

@@ -12,7 +12,7 @@ use engine::bookkeeping::Counts;
 use engine::port::{CommitError, TopicPartition};
 use engine::worker::{Worker, WorkerError};
 use kafkalog::{Change, Cluster, Fencing, KafkaLogError, KafkaWorker, Stopping};
-use server::Rebalance;
+use server::{Heartbeat, Rebalance};
 use store::TaskStore;
 
 use super::pause;
@@ -92,6 +92,12 @@ pub(crate) fn run(
     })
 }
 
+fn beat(heartbeat: &Option<Arc<Heartbeat>>) {
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.beat();
+    }
+}
+
 /// Deletes routed records that have been consumed, which no retention does.
 fn purge_now_and_then(deployment: &Deployment, cluster: &Cluster, shared: &Shared) {
     while !shared.wait_for_stop(PURGE_EVERY) {
@@ -138,13 +144,23 @@ impl<E: Into<RuntimeError>> From<E> for Broken {
 }
 
 impl<'d> Place<'d> {
-    /// Session after session, until there is nothing more to do.
     fn work(&self) -> Result<Counts, RuntimeError> {
+        let liveness = self.observers.liveness.as_ref();
+        let heartbeat = liveness.map(|l| Arc::new(l.watch(self.number)));
+        let consumed = self.sessions(&heartbeat)?;
+        if let Some(heartbeat) = &heartbeat {
+            heartbeat.retire();
+        }
+        Ok(consumed)
+    }
+
+    /// Session after session, until there is nothing more to do.
+    fn sessions(&self, heartbeat: &Option<Arc<Heartbeat>>) -> Result<Counts, RuntimeError> {
         let mut consumed = Counts::default();
         let mut broken = 0;
         loop {
             let started = Instant::now();
-            let ended = self.session(&mut consumed);
+            let ended = self.session(&mut consumed, heartbeat);
             let what = match ended {
                 Ok(()) => return Ok(consumed),
                 Err(Broken::Failed(error)) => return Err(error),
@@ -174,9 +190,18 @@ impl<'d> Place<'d> {
         }
     }
 
-    fn session(&self, consumed: &mut Counts) -> Result<(), Broken> {
+    fn session(
+        &self,
+        consumed: &mut Counts,
+        heartbeat: &Option<Arc<Heartbeat>>,
+    ) -> Result<(), Broken> {
         let shared = Arc::clone(self.shared);
-        let stopping: Stopping = Arc::new(move || shared.is_stopping());
+        let beating = heartbeat.clone();
+        // Asked again and again while the cluster is waited for: that is no standstill.
+        let stopping: Stopping = Arc::new(move || {
+            beat(&beating);
+            shared.is_stopping()
+        });
         let log = KafkaWorker::join(self.cluster, self.number, self.nonce, stopping)?;
         let topics = &self.deployment.setup.topics;
         let metrics = self.observers.metrics.as_ref();
@@ -196,7 +221,7 @@ impl<'d> Place<'d> {
             seen_group: false,
             is_ready: false,
         };
-        let ended = session.run(consumed);
+        let ended = session.run(consumed, heartbeat);
         session.not_ready();
         if let (Some(fencing), Some(metrics)) =
             (session.log.inner().kafka().take_fencing(), metrics)
@@ -229,17 +254,18 @@ struct Session<'d> {
 }
 
 impl Session<'_> {
-    fn run(&mut self, consumed: &mut Counts) -> Result<(), Broken> {
+    fn run(
+        &mut self,
+        consumed: &mut Counts,
+        heartbeat: &Option<Arc<Heartbeat>>,
+    ) -> Result<(), Broken> {
         let Place {
             deployment,
             cluster,
-            number,
             shared,
-            observers,
             until,
             ..
         } = self.at;
-        let heartbeat = observers.liveness.as_ref().map(|l| l.watch(number));
         let commit = &deployment.config.commit;
         let kafka = deployment.config.kafka.as_ref();
         let input_check = kafka.map_or(Duration::MAX, |k| k.input_check);
@@ -248,9 +274,7 @@ impl Session<'_> {
         let mut uncommitted = 0;
         let mut idleness = Idleness::default();
         loop {
-            if let Some(heartbeat) = &heartbeat {
-                heartbeat.beat();
-            }
+            beat(heartbeat);
             let stopping = shared.is_stopping();
             if uncommitted == 0 {
                 if stopping || shared.is_done() {
@@ -315,9 +339,6 @@ impl Session<'_> {
         }
         for owned in self.worker.owned() {
             owned.store.checkpoint()?;
-        }
-        if let Some(heartbeat) = heartbeat {
-            heartbeat.retire();
         }
         Ok(())
     }
