@@ -13,6 +13,7 @@ use engine::bookkeeping::Counts;
 use engine::port::{CommitError, OutRecord, TopicPartition, WorkerLog};
 use engine::worker::{Owned, Worker, WorkerError};
 use eventlog::EmbeddedLog;
+use kafkalog::KafkaLogError;
 use store::{Checkpoint, TaskStore};
 use wire::routed::Routed;
 
