@@ -5,7 +5,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "helpers of tests fail by panicking"
+    clippy::print_stderr,
+    reason = "helpers of tests fail by panicking, and then show the logs"
 )]
 
 pub mod outputs;
@@ -17,6 +18,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How much of an instance's log a failing test shows.
+const LAST_LINES: usize = 30;
 
 /// The program, built for the tests.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");
@@ -77,16 +81,21 @@ impl App {
 
     /// Runs a command to its end and answers its standard output; it has to succeed.
     pub fn run(&self, instance: &str, args: &[&str]) -> String {
-        let output = self.command(instance, args).output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(
-            output.status.success(),
-            "{args:?}: {}\n{}{}",
-            output.status,
-            text(&output.stdout),
-            text(&output.stderr)
-        );
-        text(&output.stdout)
+        let place = self.folder.path().join(kafkatest::unique("command"));
+        let (said, log) = (place.with_extension("out"), place.with_extension("err"));
+        let child = self
+            .command(instance, args)
+            .stdin(Stdio::null())
+            .stdout(File::create(&said).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut running = Instance { child, log };
+        let status = running.ended();
+        let said = std::fs::read_to_string(&said).unwrap();
+        let log = running.log();
+        assert!(status.success(), "{args:?}: {status}\n{said}{log}");
+        said
     }
 
     /// Starts a service.
@@ -232,5 +241,11 @@ impl Drop for Instance {
         // A test that fails leaves nothing behind; one that has ended is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let skipped = log.lines().count().saturating_sub(LAST_LINES);
+            let last: Vec<_> = log.lines().skip(skipped).collect();
+            eprintln!("the end of {}:\n{}", self.log.display(), last.join("\n"));
+        }
     }
 }
