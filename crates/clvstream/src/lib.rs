@@ -10,6 +10,7 @@ pub mod error;
 pub mod logging;
 pub mod reference;
 pub mod render;
+pub mod schemas;
 pub mod session;
 pub mod shutdown;
 pub mod topic;

@@ -1,23 +1,31 @@
-//! Looking into the embedded log from outside the engine, also while a service works on it: opening
-//! a view of it, finding topics, showing records.
+//! Looking into topics from outside the engine, also while a service works on them: finding them in
+//! the embedded log or on Kafka, reading and showing records.
+
+mod kafka;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::Config;
 use engine::port::{TopicName, TopicPartition};
 use eventlog::{EventLogError, LogView, StoredRecord};
-use runtime::deployment::{input_rules, schemas_of};
+use kafkalog::Cluster;
+use runtime::deployment::input_rules;
 use serde_json::{Value, json};
 use store::Shared;
 use wire::{Decoder, InputRules};
 
 use crate::error::CliError;
+use crate::schemas::Schemas;
+use crate::shutdown::Shutdown;
 
 /// Records, and bytes, of a partition that are read at a time.
 const CHUNK: (usize, usize) = (500, 4 << 20);
+/// How long to wait before looking for more.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Memory that looking into a log may take.
 const MEMORY: usize = 64 << 20;
 
@@ -43,22 +51,62 @@ pub fn log_error(error: EventLogError) -> CliError {
     CliError::failure(error)
 }
 
-/// The topic that `name` means, with or without the application's prefix, and its partitions.
-///
-/// # Errors
-/// There is none.
-pub fn find_topic(
-    log: &LogView,
-    config: &Config,
-    name: &str,
-) -> Result<(TopicName, u32), CliError> {
-    let topics = log.topics();
-    let prefixed = format!("{}.{name}", config.application_id);
-    let named = |wanted: &str| topics.iter().find(|topic| &*topic.name == wanted);
-    match named(&prefixed).or_else(|| named(name)) {
-        Some(topic) => Ok((Arc::clone(&topic.name), topic.partitions)),
-        None => Err(CliError::failure(format!("there is no topic {name}"))
-            .hint("`clvstream topics` lists those that there are")),
+/// Topics that can be looked into.
+pub enum Topics {
+    /// Those of the embedded log.
+    Embedded(LogView),
+    /// Those of a cluster.
+    Kafka(Arc<Cluster>),
+}
+
+impl Topics {
+    /// Those of the configured log, which must be there.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open(config: &Config) -> Result<Topics, CliError> {
+        match &config.kafka {
+            Some(settings) => kafka::connect(config, settings).map(Topics::Kafka),
+            None => open_log(config).map(Topics::Embedded),
+        }
+    }
+
+    /// The topic that `name` means, with or without the application's prefix, and its partitions.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(&self, config: &Config, name: &str) -> Result<(TopicName, u32), CliError> {
+        let topics: BTreeMap<String, u32> = match self {
+            Topics::Embedded(log) => {
+                let topics = log.topics().into_iter();
+                topics.map(|t| (t.name.to_string(), t.partitions)).collect()
+            }
+            Topics::Kafka(cluster) => kafka::topics(cluster)?,
+        };
+        let prefixed = format!("{}.{name}", config.application_id);
+        let found = [prefixed.as_str(), name]
+            .into_iter()
+            .find_map(|name| topics.get_key_value(name));
+        match found {
+            Some((name, partitions)) => Ok((Arc::from(name.as_str()), *partitions)),
+            None => Err(CliError::failure(format!("there is no topic {name}"))
+                .hint("`clvstream topics` lists those that there are")),
+        }
+    }
+
+    /// Waits until there may be more.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn wait(&mut self, shutdown: &Shutdown) -> Result<(), CliError> {
+        match self {
+            Topics::Embedded(log) => {
+                while !log.catch_up().map_err(log_error)? && !shutdown.wait(PATIENCE) {}
+                Ok(())
+            }
+            // Reading waits.
+            Topics::Kafka(_) => Ok(()),
+        }
     }
 }
 
@@ -88,20 +136,32 @@ impl FromStr for Start {
 }
 
 /// Partitions of a topic, and how far each has been read.
-#[derive(Debug)]
-pub struct Cursors(Vec<(TopicPartition, u64)>);
+pub struct Cursors(Inner);
+
+enum Inner {
+    Embedded(Vec<(TopicPartition, u64)>),
+    Kafka(kafka::Cursors),
+}
 
 impl Cursors {
-    /// Begins at `from` in each of `partitions`.
+    /// Begins at `from` in each of `partitions`; to `follow` is to go on with what will come.
     ///
     /// # Errors
     /// There is no such partition.
     pub fn open(
-        log: &LogView,
+        topics: &Topics,
         topic: &TopicName,
         partitions: Range<u32>,
         from: Start,
+        follow: bool,
     ) -> Result<Cursors, CliError> {
+        let log = match topics {
+            Topics::Embedded(log) => log,
+            Topics::Kafka(cluster) => {
+                let cursors = kafka::Cursors::open(cluster, topic, partitions, from, follow)?;
+                return Ok(Cursors(Inner::Kafka(cursors)));
+            }
+        };
         let cursor = |partition| {
             let source = TopicPartition {
                 topic: topic.clone(),
@@ -115,10 +175,8 @@ impl Cursors {
             };
             Ok((source, next))
         };
-        partitions
-            .map(cursor)
-            .collect::<Result<_, _>>()
-            .map(Cursors)
+        let cursors = partitions.map(cursor).collect::<Result<_, CliError>>()?;
+        Ok(Cursors(Inner::Embedded(cursors)))
     }
 
     /// The next records of every partition, in the order in which they were written. None: there
@@ -126,16 +184,12 @@ impl Cursors {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub fn next_chunk(&mut self, log: &LogView) -> Result<Vec<StoredRecord>, CliError> {
-        let mut chunk = Vec::new();
-        for (source, next) in &mut self.0 {
-            let (records, bytes) = CHUNK;
-            let read = log.read(source, *next, records, bytes).map_err(log_error)?;
-            if let Some(last) = read.last() {
-                *next = last.record.offset + 1;
-            }
-            chunk.extend(read);
-        }
+    pub fn next_chunk(&mut self, topics: &Topics) -> Result<Vec<StoredRecord>, CliError> {
+        let mut chunk = match (&mut self.0, topics) {
+            (Inner::Embedded(cursors), Topics::Embedded(log)) => embedded_chunk(cursors, log)?,
+            (Inner::Kafka(cursors), _) => cursors.next_chunk()?,
+            (Inner::Embedded(_), Topics::Kafka(_)) => Vec::new(),
+        };
         chunk.sort_by_key(|stored| {
             let record = &stored.record;
             (record.timestamp, record.source.partition, record.offset)
@@ -144,14 +198,33 @@ impl Cursors {
     }
 }
 
+fn embedded_chunk(
+    cursors: &mut [(TopicPartition, u64)],
+    log: &LogView,
+) -> Result<Vec<StoredRecord>, CliError> {
+    let mut chunk = Vec::new();
+    for (source, next) in cursors {
+        let (records, bytes) = CHUNK;
+        let read = log.read(source, *next, records, bytes).map_err(log_error)?;
+        if let Some(last) = read.last() {
+            *next = last.record.offset + 1;
+        }
+        chunk.extend(read);
+    }
+    Ok(chunk)
+}
+
 /// Makes records readable, whatever they hold.
 #[derive(Debug)]
 pub struct Reader {
     decoder: Decoder,
+    /// `None`: the registry does not answer.
+    schemas: Option<Schemas>,
 }
 
 impl Reader {
-    /// A reader of everything that the project's own schemas and the configured ones describe.
+    /// A reader of everything that the project's own schemas, the configured ones and the registry's
+    /// describe.
     ///
     /// # Errors
     /// A configured schema cannot be read or used.
@@ -161,9 +234,25 @@ impl Reader {
             max_value_bytes: usize::MAX,
             ..input_rules(config, config.currency)
         };
-        let schemas = schemas_of(config)?;
-        let decoder = Decoder::new(rules, &schemas).map_err(CliError::failure)?;
-        Ok(Reader { decoder })
+        let schemas = Schemas::of(config)?;
+        Ok(Reader {
+            decoder: schemas.decoder(rules),
+            schemas: Some(schemas),
+        })
+    }
+
+    /// Fetches the schemas that `records` name from the registry; without an answer, they are shown
+    /// as bytes from then on.
+    pub fn fetch_schemas(&mut self, records: &[StoredRecord]) {
+        for stored in records {
+            let Some(schemas) = &self.schemas else {
+                return;
+            };
+            if let Err(why) = schemas.fetch(stored.record.value.as_deref()) {
+                tracing::warn!("{why}");
+                self.schemas = None;
+            }
+        }
     }
 
     /// A record's value: as JSON where it is Avro or JSON, else as text, else in hexadecimal.

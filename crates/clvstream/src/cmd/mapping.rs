@@ -9,13 +9,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::config::Config;
 use clap::{Args, Subcommand};
 use domain::time::TimeMs;
-use runtime::deployment::{input_rules, schemas_of};
+use runtime::deployment::input_rules;
 use source::{MappingCheck, RowReader, TopicRecord, mapping_check, render, topic_check};
+use wire::InputRules;
 use wire::mapping::{MappedTopic, Mapping, MappingProblem};
-use wire::{Decoder, InputRules};
 
 use crate::error::{CliError, Exit};
-use crate::topic::{Cursors, Start, find_topic, open_log};
+use crate::schemas::Schemas;
+use crate::topic::{Cursors, Start, Topics};
 
 /// Records of a topic that are read unless it is said how many.
 const RECORDS: u64 = 1_000;
@@ -32,7 +33,7 @@ pub enum MappingCommand {
 #[command(after_long_help = "\
 INPUT is a CSV or JSON lines file, plain or compressed with gzip or zstd; `-` is standard input. 
 With --topic, records of a topic are read in place of files: JSON, or Avro in Confluent's wire
-format. Works beside a service that is running.
+format, whose schemas the registry may have. Works beside a service that is running.
 
 Examples:
   clvstream mapping check --mapping mappings/cdnow.toml orders.csv
@@ -108,19 +109,23 @@ fn check_topic(
 ) -> Result<(), CliError> {
     mapping.check_topic(rules).map_err(has_problems)?;
     let mapped = MappedTopic::new(Arc::new(mapping), rules);
-    let decoder = Decoder::new(rules.clone(), &schemas_of(config)?).map_err(CliError::failure)?;
-    let log = open_log(config)?;
-    let (topic, partitions) = find_topic(&log, config, topic)?;
-    let mut cursors = Cursors::open(&log, &topic, 0..partitions, args.from)?;
+    let schemas = Schemas::of(config)?;
+    let decoder = schemas.decoder(rules.clone());
+    let topics = Topics::open(config)?;
+    let (topic, partitions) = topics.find(config, topic)?;
+    let mut cursors = Cursors::open(&topics, &topic, 0..partitions, args.from, false)?;
     let mut chunk = VecDeque::new();
     let records = std::iter::from_fn(|| {
         if chunk.is_empty() {
-            match cursors.next_chunk(&log) {
+            match cursors.next_chunk(&topics) {
                 Ok(next) => chunk.extend(next),
                 Err(error) => return Some(Err(error.message)),
             }
         }
         let record = chunk.pop_front()?.record;
+        if let Err(why) = schemas.fetch(record.value.as_deref()) {
+            return Some(Err(why));
+        }
         Some(Ok(TopicRecord {
             partition: record.source.partition,
             offset: record.offset,

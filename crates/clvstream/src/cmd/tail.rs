@@ -1,19 +1,15 @@
 //! `clvstream tail`.
 
 use std::io::Write;
-use std::time::Duration;
 
 use clap::Args;
 use config::Config;
-use eventlog::{LogView, StoredRecord};
+use eventlog::StoredRecord;
 
 use crate::error::CliError;
 use crate::render::printable;
 use crate::shutdown::Shutdown;
-use crate::topic::{Cursors, Reader, Start, find_topic, log_error, open_log};
-
-/// How long --follow waits before it looks for more.
-const PATIENCE: Duration = Duration::from_millis(200);
+use crate::topic::{Cursors, Reader, Start, Topics};
 
 /// `clvstream tail`
 #[derive(Args, Debug)]
@@ -69,20 +65,21 @@ pub fn run(
     shutdown: &Shutdown,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    let mut log = open_log(config)?;
-    let reader = Reader::new(config)?;
-    let mut cursors = cursors(args, config, &log)?;
+    let mut topics = Topics::open(config)?;
+    let mut reader = Reader::new(config)?;
+    let mut cursors = cursors(args, config, &topics)?;
     let mut left = args.limit.unwrap_or(u64::MAX);
     while left > 0 && !shutdown.is_requested() {
-        let chunk = cursors.next_chunk(&log)?;
+        let chunk = cursors.next_chunk(&topics)?;
         if chunk.is_empty() {
             if !args.follow {
                 break;
             }
             out.flush()?;
-            while !log.catch_up().map_err(log_error)? && !shutdown.wait(PATIENCE) {}
+            topics.wait(shutdown)?;
             continue;
         }
+        reader.fetch_schemas(&chunk);
         for stored in &chunk {
             if left == 0 {
                 break;
@@ -94,13 +91,13 @@ pub fn run(
     Ok(())
 }
 
-fn cursors(args: &TailArgs, config: &Config, log: &LogView) -> Result<Cursors, CliError> {
-    let (topic, partitions) = find_topic(log, config, &args.topic)?;
+fn cursors(args: &TailArgs, config: &Config, topics: &Topics) -> Result<Cursors, CliError> {
+    let (topic, partitions) = topics.find(config, &args.topic)?;
     let wanted = match args.partition {
         Some(partition) => partition..partition.saturating_add(1),
         None => 0..partitions,
     };
-    Cursors::open(log, &topic, wanted, args.from)
+    Cursors::open(topics, &topic, wanted, args.from, args.follow)
 }
 
 fn show(

@@ -16,11 +16,14 @@ mod bad_records;
 )]
 #[path = "../../../runtime/tests/bad_input/cases.rs"]
 mod cases;
+mod commands;
 #[allow(dead_code, reason = "the registry's own tests use the rest")]
 #[path = "../../../registry/tests/registry/fake.rs"]
 mod fake;
+mod mapped;
 mod raw;
 mod schemas;
+mod secured;
 #[path = "../kafka_support/mod.rs"]
 mod support;
 mod tables;

@@ -9,7 +9,7 @@ use crate::avro;
 use crate::fake::{Fake, not_found};
 use crate::raw::{Raw, create, produce, read_committed};
 use crate::support::{App, Instance, until};
-use crate::tables::{customers, rows};
+use crate::tables::{customers, profiles};
 
 const TASKS: u32 = 2;
 
@@ -147,17 +147,17 @@ fn records_wait_for_a_registry_that_is_down_and_hold_up_no_other_task() {
         });
         assert!(instance.terminate().success());
     }
-    let profiles = rows(&app.export("profiles"));
+    let found = profiles(&app);
     for (number, customer) in theirs.iter().enumerate() {
         let known = u64::from(number < 2);
         let gross = format!("{}.00", 8 * 20 + known * 10);
-        assert_eq!(profiles[customer]["orders"], (8 + known).to_string());
-        assert_eq!(profiles[customer]["gross"], gross, "{customer}");
+        assert_eq!(found[customer]["orders"], (8 + known).to_string());
+        assert_eq!(found[customer]["gross"], gross, "{customer}");
     }
     for customer in &others {
-        assert_eq!(profiles[customer]["orders"], "2");
+        assert_eq!(found[customer]["orders"], "2");
     }
-    assert_eq!(profiles.len(), 10);
+    assert_eq!(found.len(), 10);
     assert_eq!(dead_letters(broker, &app), 0);
 }
 
@@ -182,8 +182,8 @@ fn an_id_that_the_registry_does_not_know_is_a_dead_letter() {
     assert_eq!(letters[0].headers["clv_error_class"], "unknown_schema");
     assert_eq!(letters[0].headers["clv_offset"], "1");
     assert_eq!(letters[0].value.as_ref(), Some(&values[1]));
-    let profiles = rows(&app.export("profiles"));
-    assert_eq!(profiles[&customer]["gross"], "101.00");
+    let found = profiles(&app);
+    assert_eq!(found[&customer]["gross"], "101.00");
 }
 
 #[test]

@@ -4,8 +4,16 @@ use std::collections::BTreeMap;
 
 use wire::partition_of;
 
+use crate::support::App;
+
+/// All profiles by the customer's id. Stream time follows the slowest input, and may be before the
+/// newest orders: a later instant has them all.
+pub(crate) fn profiles(app: &App) -> BTreeMap<String, BTreeMap<String, String>> {
+    rows(&app.run("reader", &["export", "profiles", "--as-of", "2100-01-01"]))
+}
+
 /// The rows of a CSV export by their first column: a value by the name of its column.
-pub(crate) fn rows(csv: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+fn rows(csv: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let mut lines = csv.lines().map(|line| line.split(','));
     let names: Vec<&str> = lines.next().unwrap().collect();
     let rows = lines.map(|values| {
