@@ -217,7 +217,14 @@ fn no_good_record_is_lost_and_every_bad_one_is_a_dead_letter() -> TestResult {
         assert_eq!(process(&deployment)?, counts);
         check_dead_letters(&deployment, &all, &places);
         assert_eq!(left(&deployment)?, without);
-        profiles.push((without.profiles, without.days));
+        let mut settled = without.profiles;
+        // This one's events are months out of order, far beyond the grace: what an event that is late
+        // counts for, besides orders, depends on how far stream time was, and so on the partitions.
+        if let Some(disordered) = settled.get_mut("customer-1") {
+            disordered
+                .retain(|column, _| !column.ends_with("_since") && !column.starts_with("sessions"));
+        }
+        profiles.push((settled, without.days));
     }
     assert!(profiles.windows(2).all(|pair| pair[0] == pair[1]));
     Ok(())
