@@ -39,7 +39,8 @@ impl Deployment {
     pub(crate) fn lease(&self, task: u32) -> Option<Lease<'_>> {
         let open = &self.open_stores;
         let mut tasks = open.lock().unwrap_or_else(PoisonError::into_inner);
-        tasks.insert(task).then_some(Lease { open, task })
+        // Made only if it is to be had: one that is dropped here would wait for this very lock.
+        tasks.insert(task).then(|| Lease { open, task })
     }
 
     /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
