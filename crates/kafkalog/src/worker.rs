@@ -351,7 +351,9 @@ impl KafkaWorker {
         ClaimError::Failed(match failure {
             Failure::Halt(error) => error,
             Failure::Fenced(what) => {
-                KafkaLogError::Restart(format!("fenced while taking over: {what}"))
+                let fencing = self.classify();
+                self.fenced = Some(fencing);
+                KafkaLogError::Restart(format!("{}: while taking over: {what}", fencing.as_str()))
             }
             Failure::Abort(what) | Failure::Unknown(what) => {
                 KafkaLogError::Restart(format!("taking over: {what}"))
