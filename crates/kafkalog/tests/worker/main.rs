@@ -26,7 +26,9 @@ use shop::{
 /// What a reader of committed records sees of one task: outputs, changelog, position.
 fn visible(shop: &Shop, source: &engine::port::TopicPartition) -> (usize, usize, Option<u64>) {
     let of = |topic| shop.committed(topic, shop.n).concat().len();
-    let positions = shop.cluster("reader").positions(&[source.clone()]);
+    let positions = shop
+        .cluster("reader")
+        .positions(std::slice::from_ref(source));
     let position = positions.unwrap().remove(source).unwrap();
     (
         of(&shop.topics.clv_updates),
