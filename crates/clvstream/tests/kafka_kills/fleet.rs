@@ -73,6 +73,14 @@ impl<'a> Fleet<'a> {
         member.born = Instant::now();
     }
 
+    /// Waits until all have found the cluster and their topics: a process that cannot ends at once,
+    /// and says so.
+    pub(crate) fn wait_started(&self) {
+        for instance in self.members.iter().filter_map(|m| m.running.as_ref()) {
+            instance.logged("\"running\"");
+        }
+    }
+
     /// Ends all as one who operates them does.
     pub(crate) fn end(mut self) {
         for member in &mut self.members {

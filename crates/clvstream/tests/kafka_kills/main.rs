@@ -337,6 +337,7 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
                 println!("killed i{which} ({blow:?}), {lived} ms old, transaction open: {open}");
             }
             Blow::Broker => {
+                fleet.wait_started();
                 broker.kill();
                 random.pass(AWAY_MS);
                 broker.restart();
