@@ -54,7 +54,7 @@ pub fn log_error(error: EventLogError) -> CliError {
 /// Topics that can be looked into.
 pub enum Topics {
     /// Those of the embedded log.
-    Embedded(LogView),
+    Embedded(Box<LogView>),
     /// Those of a cluster.
     Kafka(Arc<Cluster>),
 }
@@ -67,7 +67,7 @@ impl Topics {
     pub fn open(config: &Config) -> Result<Topics, CliError> {
         match &config.kafka {
             Some(settings) => kafka::connect(config, settings).map(Topics::Kafka),
-            None => open_log(config).map(Topics::Embedded),
+            None => Ok(Topics::Embedded(Box::new(open_log(config)?))),
         }
     }
 
