@@ -102,7 +102,11 @@ impl Deployment {
             .map_err(|e| RuntimeError::folder(&config.data_dir, e))?;
         match &config.kafka {
             Some(settings) => {
-                let (cluster, identity, inputs) = kafka::open(loaded, settings, currency)?;
+                let kafka::Opened {
+                    cluster,
+                    identity,
+                    inputs,
+                } = kafka::open(loaded, settings, currency)?;
                 let log = Log::Kafka(cluster);
                 let incarnation = identity.incarnation.clone().into_bytes();
                 Deployment::with(config, log, &identity, incarnation, inputs, shared)

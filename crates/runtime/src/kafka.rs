@@ -31,13 +31,20 @@ const TRUSTED_FOR: Duration = Duration::from_secs(3);
 /// How often it looks.
 const GLANCE: Duration = Duration::from_millis(50);
 
+/// What a deployment on Kafka begins with.
+pub(crate) struct Opened {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) identity: Identity,
+    /// Number of partitions of every input.
+    pub(crate) inputs: BTreeMap<TopicName, u32>,
+}
+
 /// Connects, sees to the topics, and finds or writes down what was chosen at the first start.
-/// Answers too the inputs' numbers of partitions.
 pub(crate) fn open(
     loaded: &Loaded,
     kafka: &Kafka,
     currency: Option<Currency>,
-) -> Result<(Arc<Cluster>, Identity, BTreeMap<TopicName, u32>), RuntimeError> {
+) -> Result<Opened, RuntimeError> {
     let config = &loaded.config;
     let cluster = Cluster::connect(settings(config, kafka)?)?;
     let admin = topics::TopicAdmin::connect(&admin_properties(kafka)?)?;
@@ -54,7 +61,11 @@ pub(crate) fn open(
     let states = admin.ensure(&wanted, &identity.topics, create)?;
     cluster.writes_up_to(sizes(&wanted, &states));
     let identity = write_down(&cluster, loaded, currency, &states)?;
-    Ok((cluster, identity, inputs(&states)))
+    Ok(Opened {
+        cluster,
+        identity,
+        inputs: inputs(&states),
+    })
 }
 
 /// How large what is written may be. Dead letters may be as large as their topic takes them; those

@@ -198,9 +198,9 @@ fn ticks(deployment: &Deployment, task: u32) -> u64 {
         topic: deployment.setup.topics.routed.clone(),
         partition: task,
     };
-    embedded(&deployment).end_offset(&routed).unwrap()
+    embedded(deployment).end_offset(&routed).unwrap()
 }
 
 fn embedded(deployment: &Deployment) -> &eventlog::EmbeddedLog {
-    deployment.log.embedded().expect("an embedded log")
+    deployment.log.embedded().unwrap()
 }

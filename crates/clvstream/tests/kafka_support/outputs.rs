@@ -79,7 +79,7 @@ impl Outputs {
                 if kept.partition != owner {
                     fault(format!("belongs to partition {owner}"));
                 }
-                if value["incarnation"] != Value::from(0) {
+                if value["incarnation"].as_u64() != Some(0) {
                     fault(format!("is incarnation {}", value["incarnation"]));
                 }
                 let sequence = value["sequence"].as_u64().unwrap();

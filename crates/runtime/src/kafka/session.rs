@@ -92,6 +92,7 @@ pub(crate) fn run(
     })
 }
 
+/// A sign of life, where one is looked for.
 fn beat(heartbeat: &Option<Arc<Heartbeat>>) {
     if let Some(heartbeat) = heartbeat {
         heartbeat.beat();
@@ -182,10 +183,10 @@ impl<'d> Place<'d> {
             if self.shared.wait_for_stop(pause(broken)) {
                 return Ok(consumed);
             }
-            match KafkaWorker::check_not_replaced(self.cluster, self.number, self.nonce) {
-                Err(error @ KafkaLogError::Duplicate { .. }) => return Err(error.into()),
-                // The next session finds out by itself.
-                Ok(()) | Err(_) => {}
+            // Where that cannot be found out, the next session does.
+            let checked = KafkaWorker::check_not_replaced(self.cluster, self.number, self.nonce);
+            if let Err(error @ KafkaLogError::Duplicate { .. }) = checked {
+                return Err(error.into());
             }
         }
     }

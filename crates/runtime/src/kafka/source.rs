@@ -24,7 +24,7 @@ const NAMED: usize = 5;
 /// A worker's log.
 pub(super) enum Source {
     /// Every schema is known from the start.
-    Plain(KafkaWorker),
+    Plain(Box<KafkaWorker>),
     /// Others are asked for.
     Resolving {
         log: Box<Resolving<KafkaWorker>>,
@@ -38,7 +38,7 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn new(log: KafkaWorker, deployment: &Deployment) -> Source {
         let Some(registry) = &deployment.registry else {
-            return Source::Plain(log);
+            return Source::Plain(Box::new(log));
         };
         let routed = &deployment.setup.topics.routed;
         let inputs = deployment.all_inputs().into_iter().map(|(_, at)| at.topic);

@@ -39,6 +39,9 @@ pub(super) struct Takeover<'d> {
     reader: Reader,
 }
 
+/// A task that was taken over, and the right to have its store open.
+pub(super) type Taken<'d> = (Owned<TaskStore>, Lease<'d>);
+
 /// Why a takeover did not begin or go on.
 pub(super) enum Refused {
     /// Not now; it is tried again.
@@ -113,7 +116,7 @@ impl<'d> Takeover<'d> {
         deployment: &Deployment,
         observers: &Observers,
         budget: Duration,
-    ) -> Result<Option<Vec<(Owned<TaskStore>, Lease<'d>)>>, RuntimeError> {
+    ) -> Result<Option<Vec<Taken<'d>>>, RuntimeError> {
         let tasks = &mut self.tasks;
         let done = self.reader.read(budget, |seen| {
             // Of a task that has gone again in the meantime.

@@ -63,7 +63,7 @@ fn append(deployment: &Deployment, cases: &[Case], placing: Placing) -> Vec<Plac
             },
         };
         let end = ends.entry(target.clone()).or_insert_with(|| {
-            embedded(&deployment)
+            embedded(deployment)
                 .end_offset(&target)
                 .expect("the topic is there")
         });
@@ -76,7 +76,7 @@ fn append(deployment: &Deployment, cases: &[Case], placing: Placing) -> Vec<Plac
             headers: Vec::new(),
         });
     }
-    embedded(&deployment)
+    embedded(deployment)
         .append(&records, instant(RECORD_TIME), &[])
         .expect("the log takes any bytes");
     places
@@ -90,7 +90,7 @@ fn stored(deployment: &Deployment, topic: &Arc<str>) -> Vec<StoredRecord> {
             topic: Arc::clone(topic),
             partition,
         };
-        let read = embedded(&deployment).read(&source, 0, usize::MAX, usize::MAX);
+        let read = embedded(deployment).read(&source, 0, usize::MAX, usize::MAX);
         read.expect("the topic can be read")
     };
     partitions.flat_map(of).collect()
