@@ -5,78 +5,15 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use domain::time::DAY_MS;
 use runtime::load::Delivery;
+use support::expectations::{assert_days, assert_profiles};
 use support::{
     TestResult, configured, day_rows, expected, instant, mapping, open, replay, root, rows,
     shared_data,
 };
-
-type Values = BTreeMap<String, String>;
-
-/// Thousandths, as the expected tables have them, from an exact decimal.
-fn thousandths(decimal: &str) -> String {
-    let (whole, rest) = decimal.split_once('.').unwrap_or((decimal, ""));
-    assert!(rest.len() <= 3, "{decimal} is finer than a thousandth");
-    let digits = format!("{whole}{rest:0<3}");
-    let number: i64 = digits.parse().expect("digits");
-    format!("{number}.0")
-}
-
-/// A count of units as the expected tables have it.
-fn units(text: &str) -> String {
-    if text.contains('.') {
-        text.to_owned()
-    } else {
-        format!("{text}.0")
-    }
-}
-
-/// `2011-01-18T10:01:00.000Z` as the expected tables have it.
-fn local(text: &str) -> String {
-    text.strip_suffix(".000Z").unwrap_or(text).replace('T', " ")
-}
-
-/// A row of the export in the columns of the expected tables.
-fn as_expected(row: &Values) -> Values {
-    let mut values = Values::new();
-    let mut put = |name: &str, value: String| values.insert(name.to_owned(), value);
-    put("CustomerID", row["customer_id"].clone());
-    for name in ["lines", "orders", "products", "last_country"] {
-        put(name, row[name].clone());
-    }
-    put("cancel_invoices", row["refunds"].clone());
-    put("units_sold", units(&row["units_sold"]));
-    put("units_returned", units(&row["units_returned"]));
-    put("gross_m", thousandths(&row["gross"]));
-    put("returns_m", thousandths(&row["returns"]));
-    put("net_m", thousandths(&row["net"]));
-    for name in ["first_order", "last_order", "last_event"] {
-        put(name, local(&row[name]));
-    }
-    for days in [7, 30, 90] {
-        put(
-            &format!("orders_{days}d"),
-            row[&format!("orders_{days}d")].clone(),
-        );
-        put(
-            &format!("active_days_{days}d"),
-            row[&format!("active_days_{days}d")].clone(),
-        );
-        put(
-            &format!("gross_{days}d_m"),
-            thousandths(&row[&format!("gross_{days}d")]),
-        );
-        put(
-            &format!("returns_{days}d_m"),
-            thousandths(&row[&format!("returns_{days}d")]),
-        );
-    }
-    values
-}
 
 /// One way of delivering the lines.
 struct Way {
@@ -133,11 +70,7 @@ fn check(
             let found = rows(&deployment, &tasks, as_of)?;
             let wanted = expected(Path::new(file));
             let label = format!("{} over {} partitions at {at}", way.name, way.partitions);
-            assert_eq!(found.len(), wanted.len(), "customers, {label}");
-            for wanted in &wanted {
-                let id = &wanted["CustomerID"];
-                assert_eq!(as_expected(&found[id]), *wanted, "customer {id}, {label}");
-            }
+            assert_profiles(&found, &wanted, &label);
         }
         if let Some(daily) = daily {
             replay(
@@ -166,23 +99,7 @@ fn check_days(deployment: &runtime::Deployment, daily: &Path, label: &str) -> Te
     let tasks = deployment.open_all()?;
     let found = day_rows(deployment, &tasks)?;
     let wanted = expected(daily);
-    assert_eq!(found.len(), wanted.len(), "days, {label}");
-    for wanted in &wanted {
-        let row = &found[&wanted["day"]];
-        let mut values = Values::new();
-        for (name, value) in [
-            ("day", row["day"].clone()),
-            ("lines", row["lines"].clone()),
-            ("orders", row["orders"].clone()),
-            ("cancels", row["cancellations"].clone()),
-            ("customers", row["customers"].clone()),
-            ("gross_m", thousandths(&row["gross"])),
-            ("returns_m", thousandths(&row["returns"])),
-        ] {
-            values.insert(name.to_owned(), value);
-        }
-        assert_eq!(values, *wanted, "{label}");
-    }
+    assert_days(&found, &wanted, label);
     Ok(())
 }
 

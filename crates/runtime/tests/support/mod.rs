@@ -7,9 +7,10 @@
     reason = "a test fails by panicking and says on its output what it skips"
 )]
 
+pub mod expectations;
+
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::Loaded;
 use domain::time::TimeMs;
@@ -21,28 +22,9 @@ use runtime::workers::{Observers, Shared, Until, run, wall_clock};
 use store::TaskStore;
 use wire::mapping::Mapping;
 
+pub use expectations::{Values, expected, root, shared_data};
+
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;
-
-/// The project's root.
-pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// The folder with more real data, where there is one; says SKIPPED where there is none, which is a
-/// failure in CI.
-pub fn shared_data(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("CLVSTREAM_TEST_DATA")
-        .map_or_else(|| root().join("../shared/data"), PathBuf::from);
-    if folder.join("README.md").exists() {
-        return Some(folder);
-    }
-    println!("SKIPPED {test}: no test data; set CLVSTREAM_TEST_DATA to a folder that has it");
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "test data must be there in CI"
-    );
-    None
-}
 
 pub fn mapping(name: &str) -> Mapping {
     let path = root().join("mappings").join(name);
@@ -148,40 +130,6 @@ fn texts(row: Row) -> BTreeMap<String, String> {
                 other => other.to_string(),
             };
             (name, text)
-        })
-        .collect()
-}
-
-/// A table of expected values: plain, gzip or zstd.
-pub fn expected(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let bytes = std::fs::read(path).expect("the expected values are there");
-    let mut text = String::new();
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::GzDecoder::new(&bytes[..])
-            .read_to_string(&mut text)
-            .expect("gzip");
-    } else if bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-        let plain = zstd::decode_all(&bytes[..]).expect("zstd");
-        text = String::from_utf8(plain).expect("UTF-8");
-    } else {
-        text = String::from_utf8(bytes).expect("UTF-8");
-    }
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let names: Vec<String> = reader
-        .headers()
-        .expect("a header")
-        .iter()
-        .map(str::to_owned)
-        .collect();
-    reader
-        .records()
-        .map(|record| {
-            let record = record.expect("a row");
-            names
-                .iter()
-                .cloned()
-                .zip(record.iter().map(str::to_owned))
-                .collect()
         })
         .collect()
 }
