@@ -89,7 +89,7 @@ fn topics_are_planned_made_and_checked() {
     shop.segment.changes                 2        0  deleted after 30d
     shop.dlq                             2        0  deleted after 90d
     shop.internal.routed                 2        0  kept
-    shop.internal.commits                2        0  kept
+    shop.internal.commits                2        0  deleted after 7d
     shop.internal.changelog              2        0  compacted
     shop.internal.marks                  1        0  compacted
     -- stderr

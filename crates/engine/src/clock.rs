@@ -215,9 +215,16 @@ mod tests {
         clock.expect(&ClockSource::Upstream(1));
         clock.expect(&ClockSource::Upstream(2));
         clock.observe(&orders(0), TimeMs(300));
-        assert_eq!((clock.frontier(0), clock.input_time), (TimeMs(100), TimeMs(300)));
+        assert_eq!(
+            (clock.frontier(0), clock.input_time),
+            (TimeMs(100), TimeMs(300))
+        );
         clock.observe(&ClockSource::Upstream(1), TimeMs(40));
-        assert_eq!(clock.frontier(0), TimeMs(40), "his customers are as old as that");
+        assert_eq!(
+            clock.frontier(0),
+            TimeMs(40),
+            "his customers are as old as that"
+        );
         clock.observe(&ClockSource::Upstream(1), TimeMs(250));
         assert_eq!(clock.frontier(0), TimeMs(40), "the other has not told yet");
         clock.leave(&ClockSource::Upstream(2));

@@ -455,7 +455,11 @@ impl KafkaWorker {
 
     fn commit_failed_for_good(&mut self, failure: Failure) -> CommitError {
         match failure {
-            Failure::Halt(error) => CommitError::Halt(error.to_string()),
+            Failure::Halt(error) => {
+                // So that readers need not wait for the broker to do it; it does if this fails.
+                let _ = self.transactions.abort();
+                CommitError::Halt(error.to_string())
+            }
             Failure::Fenced(what) => {
                 let fencing = self.classify();
                 self.fenced = Some(fencing);

@@ -9,7 +9,6 @@ use domain::money::Currency;
 use engine::port::TopicPartition;
 use engine::topics::Topics;
 use kafkalog::{Cluster, KafkaLogError, Settings};
-use serde_json::Value;
 use wire::{Decoder, InputRules, SchemaSet, partition_of};
 
 use super::PATIENCE;
