@@ -130,7 +130,7 @@ pub fn needed_acls(wanted: &Desired) -> Vec<Acl> {
     let own = [Read, Write, Create, DescribeConfigs];
     let own = own.map(|operation| acl(Topic, Prefixed, &topics, operation));
     // Purging what has been consumed is deleting, as Kafka has it: allowed where it is done only.
-    let purged = [&internal.routed, &internal.commits];
+    let purged = [&internal.routed];
     let purged = purged.map(|name| acl(Topic, Literal, name, Delete));
     let foreign = wanted.foreign.iter();
     let foreign = foreign.map(|name| acl(Topic, Literal, name, Read));
@@ -208,7 +208,6 @@ mod tests {
                 "Topic prefixed shop. Create",
                 "Topic prefixed shop. DescribeConfigs",
                 "Topic literal shop.internal.routed Delete",
-                "Topic literal shop.internal.commits Delete",
                 "Topic literal erp.orders Read",
                 "Group literal shop Read",
                 "TransactionalId prefixed shop- Write",
