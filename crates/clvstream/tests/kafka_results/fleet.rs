@@ -2,7 +2,7 @@
 
 use kafkalog::topics::{Desired, Purpose, TopicAdmin, TopicRetention};
 
-use crate::support::{App, Instance};
+use crate::support::{App, Instance, until};
 
 /// How a file gets into the topics, and who consumes it.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +35,13 @@ impl Fleet {
         file: &str,
     ) -> Fleet {
         let partitions = format!("partitions={}", way.partitions);
-        let settings = [
-            &[partitions.as_str(), "kafka.transaction_timeout=60s"],
-            settings,
-        ]
-        .concat();
+        // One worker each, so that there is a task for every one of several instances.
+        let workers = if way.instances > 1 {
+            "workers=1"
+        } else {
+            "workers=auto"
+        };
+        let settings = [&[partitions.as_str(), workers], settings].concat();
         let app = App::new(bootstrap, "results", &settings);
         if let Some(input) = way.input {
             create_input(bootstrap, &app.id, input);
@@ -49,6 +51,17 @@ impl Fleet {
         for instance in &instances {
             instance.wait_ready();
         }
+        until(
+            "every task has its instance, and every instance its task",
+            || {
+                let owned = instances.iter().map(|i| i.metric("clvstream_tasks_owned"));
+                let owned: Vec<f64> = owned.collect();
+                let idle = owned.iter().filter(|tasks| **tasks == 0.0).count();
+                let too_many = way.instances.saturating_sub(way.partitions);
+                let all = owned.iter().sum::<f64>() == f64::from(way.partitions);
+                (all && idle == too_many as usize).then_some(())
+            },
+        );
         Fleet {
             app,
             instances,
