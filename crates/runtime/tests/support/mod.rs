@@ -22,7 +22,8 @@ use runtime::workers::{Observers, Shared, Until, run, wall_clock};
 use store::TaskStore;
 use wire::mapping::Mapping;
 
-pub use expectations::{Values, expected, root, shared_data};
+#[allow(unused_imports, reason = "each test binary uses its part")]
+pub use expectations::{expected, root, shared_data};
 
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;
 
