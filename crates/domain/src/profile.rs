@@ -32,7 +32,7 @@ pub use crate::view::{Membership, StageState, View};
 
 /// Most events that are kept pending for one profile. A burst beyond it settles early: the oldest
 /// ones can then no longer be overtaken.
-pub const PENDING_CAPACITY: usize = 256;
+pub const PENDING_CAPACITY: usize = 4096;
 /// How long after the first pending event a profile wakes to settle, if nothing else wakes it: long
 /// enough that one session is settled at once, mostly.
 const SETTLE_AFTER_MS: i64 = HOUR_MS;

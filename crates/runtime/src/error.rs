@@ -122,6 +122,18 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
+    /// Whether the same may succeed in a while: the brokers do not answer just now.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        use kafkalog::KafkaLogError;
+        use kafkalog::topics::TopicsError;
+        matches!(
+            self,
+            RuntimeError::Kafka(KafkaLogError::Unreachable { .. } | KafkaLogError::Restart(_))
+                | RuntimeError::Topics(TopicsError::Unreachable { .. } | TopicsError::Refused { .. })
+        )
+    }
+
     pub(crate) fn folder(path: &Path, source: std::io::Error) -> RuntimeError {
         RuntimeError::Folder {
             path: path.to_owned(),

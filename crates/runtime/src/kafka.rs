@@ -24,6 +24,10 @@ use crate::error::RuntimeError;
 pub use administration::Administration;
 pub(crate) use session::run;
 
+/// How long to go on trying to reach the cluster.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After which time it is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How long processes that start at once may take to agree.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 /// How long a process that was ended by another one waits for what that one writes.
@@ -39,8 +43,26 @@ pub(crate) struct Opened {
     pub(crate) inputs: BTreeMap<TopicName, u32>,
 }
 
-/// Connects, sees to the topics, and finds or writes down what was chosen at the first start.
+/// Connects, sees to the topics, and finds or writes down what was chosen at the first start. Waits a
+/// while for brokers that do not answer: they may be starting too.
 pub(crate) fn open(
+    loaded: &Loaded,
+    kafka: &Kafka,
+    currency: Option<Currency>,
+) -> Result<Opened, RuntimeError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match try_open(loaded, kafka, currency) {
+            Err(error) if error.is_passing() && Instant::now() < deadline => {
+                tracing::warn!("{error}; trying again");
+                std::thread::park_timeout(AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open(
     loaded: &Loaded,
     kafka: &Kafka,
     currency: Option<Currency>,

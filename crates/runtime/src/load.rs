@@ -246,10 +246,14 @@ fn wait_until_consumed(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), RuntimeError> {
     loop {
-        let left = deployment.lag()?;
-        progress(left);
-        if left == 0 {
-            return Ok(());
+        match deployment.lag() {
+            Ok(0) => {
+                progress(0);
+                return Ok(());
+            }
+            Ok(left) => progress(left),
+            Err(error) if error.is_passing() => tracing::warn!("{error}; asking again"),
+            Err(error) => return Err(error),
         }
         if shared.wait_for_stop(LOOK) {
             return Err(RuntimeError::Interrupted);
