@@ -24,7 +24,7 @@ use engine::bookkeeping::Counts;
 use engine::port::{OutRecord, TopicPartition};
 use eventlog::StoredRecord;
 use runtime::Deployment;
-use support::{TestResult, configured, day_rows, instant, process, root, rows};
+use support::{TestResult, configured, day_rows, instant, process, rows};
 use wire::{RejectionClass, partition_of};
 
 /// What stands for personal data in the shipped records, or is part of it.
