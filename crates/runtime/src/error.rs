@@ -130,7 +130,9 @@ impl RuntimeError {
         matches!(
             self,
             RuntimeError::Kafka(KafkaLogError::Unreachable { .. } | KafkaLogError::Restart(_))
-                | RuntimeError::Topics(TopicsError::Unreachable { .. } | TopicsError::Refused { .. })
+                | RuntimeError::Topics(
+                    TopicsError::Unreachable { .. } | TopicsError::Refused { .. }
+                )
         )
     }
 

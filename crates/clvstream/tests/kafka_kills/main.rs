@@ -18,7 +18,6 @@ mod load;
 #[path = "../kafka_support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,8 +61,6 @@ const SETTINGS: [&str; 12] = [
 const LARGE: [&str; 2] = ["commit.interval=100ms", "commit.max_batch=2000"];
 /// Rows of Online Retail: purchases of five months.
 const ROWS: usize = 45_000;
-/// A profile keeps 256 events pending; which of more settle early depends on the order of arrival.
-const PENDING: usize = 256;
 /// A shop's browsing, in the months after that.
 const SIMULATE: [&str; 4] = [
     "simulate",
@@ -171,24 +168,12 @@ fn leaves_a_transaction_open(cluster: &Cluster, application: &str) -> bool {
 /// A transaction of one that lives is over by then.
 const OPEN: Duration = Duration::from_millis(600);
 
-/// Rows of Online Retail, after their names. By way of other tasks, a customer's purchases arrive in
-/// any order: those of customers with too many for that are left out.
-fn rows(keyed_by: &str) -> Vec<String> {
+/// Rows of Online Retail, after their names.
+fn rows() -> Vec<String> {
     let slice = support::project().join("test-data/online-retail/slice.csv.zst");
     let slice = zstd::Decoder::new(std::fs::File::open(slice).unwrap()).unwrap();
     let lines = BufReader::new(slice).lines().map(Result::unwrap);
-    let mut rows: Vec<_> = lines.take(ROWS + 1).collect();
-    if keyed_by == "order" {
-        // Descriptions may hold commas; what stands behind does not.
-        let customer = |row: &str| row.rsplit(',').nth(1).unwrap().to_owned();
-        let mut purchases: BTreeMap<String, usize> = BTreeMap::new();
-        for row in &rows {
-            *purchases.entry(customer(row)).or_default() += 1;
-        }
-        // Without a name nobody has a profile.
-        rows.retain(|row| customer(row).is_empty() || purchases[&customer(row)] <= PENDING);
-    }
-    rows
+    lines.take(ROWS + 1).collect()
 }
 
 /// Loads everything, before anybody works on it, so that nothing of an input is newer than what others
@@ -200,7 +185,7 @@ fn load<'a>(
     keyed_by: &str,
     random: Option<&mut Random>,
 ) -> Loader<'a> {
-    let rows = rows(keyed_by);
+    let rows = rows();
     std::fs::write(app.folder.path().join(load::FILE), rows.join("\n")).unwrap();
     // Without the line of names.
     let rows = rows.len() as u64 - 1;
