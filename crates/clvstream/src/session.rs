@@ -118,7 +118,7 @@ pub fn process(
         worked
     });
     bar.finish_and_clear();
-    let counts = match worked {
+    let (before, counts) = match worked {
         // A service that is told to stop while it restores has nothing to finish.
         Err(RuntimeError::Interrupted) if until == Until::Stopped => Default::default(),
         worked => worked?,
@@ -126,7 +126,8 @@ pub fn process(
     if until == Until::Drained && shutdown.is_requested() {
         return Err(CliError::from(RuntimeError::Interrupted));
     }
-    Ok((counts, Took::new(counts.consumed(), started)))
+    let records = counts.consumed().saturating_sub(before.consumed());
+    Ok((counts, Took::new(records, started)))
 }
 
 /// On Kafka, where instances of the service do the processing: waits until they have consumed what

@@ -99,14 +99,17 @@ impl Appender {
         let appended = self.try_append(records, marks);
         appended.map_err(|failure| match failure {
             Failure::Halt(error) => error,
-            Failure::Abort(what) => {
-                // A failed abort leaves it to the broker's timeout.
-                let _ = self.transactions.abort();
-                KafkaLogError::failed("appending was aborted", what)
-            }
+            // A broker may say that the transaction is to be aborted where it has been fenced: that shows
+            // when it is.
+            Failure::Abort(what) => match self.transactions.abort() {
+                Err(Failure::Fenced(what)) => KafkaLogError::Superseded(what),
+                _ => KafkaLogError::Restart(format!(
+                    "appending was aborted, nothing was written: {what}"
+                )),
+            },
             Failure::Fenced(what) => KafkaLogError::Superseded(what),
             Failure::Unknown(what) => {
-                KafkaLogError::failed("appending, with an unknown outcome", what)
+                KafkaLogError::Restart(format!("appending, with an unknown outcome: {what}"))
             }
         })
     }

@@ -150,7 +150,8 @@ pub fn wall_clock() -> TimeMs {
 }
 
 /// Restores the tasks and works on them, in this process alone on an embedded log, with others on
-/// Kafka. Returns what became of the records that were consumed meanwhile.
+/// Kafka. Returns what had become of records before, and what has now: of all that there ever were on an
+/// embedded log, of those that this process consumed on Kafka.
 ///
 /// # Errors
 /// The first error of any worker; the others are stopped.
@@ -159,9 +160,10 @@ pub fn work_on(
     until: Until,
     shared: &Arc<Shared>,
     observers: &Observers,
-) -> Result<Counts, RuntimeError> {
+) -> Result<(Counts, Counts), RuntimeError> {
     if let Log::Kafka(cluster) = &deployment.log {
-        return kafka::run(deployment, cluster, until, shared, observers);
+        let consumed = kafka::run(deployment, cluster, until, shared, observers)?;
+        return Ok((Counts::default(), consumed));
     }
     let owned = deployment.restore_all(shared, observers)?;
     let mut before = Counts::default();
@@ -169,7 +171,7 @@ pub fn work_on(
         before.add(owned.task.counts());
     }
     let after = run(deployment, owned, until, shared, observers)?;
-    Ok(after.since(&before))
+    Ok((before, after))
 }
 
 /// Runs `owned` on worker threads over an embedded log and returns what became of all records, ever.

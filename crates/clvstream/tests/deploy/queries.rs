@@ -32,7 +32,7 @@ const RIGHTLY_EMPTY: [(&str, &str); 3] = [
 ];
 
 /// Enough for some seconds of work, so that Prometheus sees the counters move.
-const EVENTS: u64 = 600_000;
+const EVENTS: u64 = 1_500_000;
 /// From the first scrape until every query has found something.
 const PATIENCE: Duration = Duration::from_secs(60);
 
