@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::Scope;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::time::{DAY_MS, TimeMs};
@@ -199,44 +200,61 @@ pub fn run(
         if until == Until::Stopped {
             scope.spawn(|| retention::keep(log, shared, observers));
         }
-        let threads: Vec<_> = (0_u32..)
-            .zip(hands)
-            .map(|(number, owned)| {
-                scope.spawn(move || {
-                    let _alarm = Alarm::new(number, shared, observers);
-                    let result = work(deployment, log, number, owned, until, shared, observers);
-                    if let Err(error) = &result {
-                        tracing::error!(worker = number, %error, "a worker failed; stopping");
-                        observers.failed(error);
-                        shared.stop();
-                    }
-                    result
-                })
-            })
-            .collect();
-        let mut sum = Counts::default();
-        let mut failed = None;
-        for (number, thread) in (0_u32..).zip(threads) {
-            match thread.join() {
-                Ok(Ok(counts)) => sum.add(&counts),
-                Ok(Err(error)) => failed = failed.or(Some(error)),
-                Err(_) => failed = failed.or(Some(RuntimeError::Panicked(number))),
-            }
-        }
-        shared.stop();
-        failed.map_or(Ok(sum), Err)
+        crew(scope, hands, shared, observers, |number, owned| {
+            work(deployment, log, number, owned, until, shared, observers)
+        })
     })
 }
 
+/// Runs `work` on a thread for each of `hands`, by number, and adds up what they answer. If one fails,
+/// all are stopped.
+///
+/// # Errors
+/// The first error of any worker.
+pub(crate) fn crew<'scope, H: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    hands: Vec<H>,
+    shared: &'scope Shared,
+    observers: &'scope Observers,
+    work: impl Fn(u32, H) -> Result<Counts, RuntimeError> + Copy + Send + 'scope,
+) -> Result<Counts, RuntimeError> {
+    let threads: Vec<_> = (0_u32..)
+        .zip(hands)
+        .map(|(number, hand)| {
+            scope.spawn(move || {
+                let _alarm = Alarm::new(number, shared, observers);
+                let result = work(number, hand);
+                if let Err(error) = &result {
+                    tracing::error!(worker = number, %error, "a worker failed; stopping");
+                    observers.failed(error);
+                    shared.stop();
+                }
+                result
+            })
+        })
+        .collect();
+    let mut sum = Counts::default();
+    let mut failed = None;
+    for (number, thread) in (0_u32..).zip(threads) {
+        match thread.join() {
+            Ok(Ok(counts)) => sum.add(&counts),
+            Ok(Err(error)) => failed = failed.or(Some(error)),
+            Err(_) => failed = failed.or(Some(RuntimeError::Panicked(number))),
+        }
+    }
+    shared.stop();
+    failed.map_or(Ok(sum), Err)
+}
+
 /// Stops everybody if its worker panics: the others would go on without its tasks.
-pub(crate) struct Alarm<'a> {
+struct Alarm<'a> {
     worker: u32,
     shared: &'a Shared,
     observers: &'a Observers,
 }
 
 impl<'a> Alarm<'a> {
-    pub(crate) fn new(worker: u32, shared: &'a Shared, observers: &'a Observers) -> Alarm<'a> {
+    fn new(worker: u32, shared: &'a Shared, observers: &'a Observers) -> Alarm<'a> {
         Alarm {
             worker,
             shared,

@@ -23,7 +23,7 @@ use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::restore::Lease;
 use crate::workers::{
-    Alarm, Idleness, Shared, Until, WAIT, checkpoint_if_due, commit_now, tick_if_quiet, turn,
+    Idleness, Shared, Until, WAIT, checkpoint_if_due, commit_now, crew, tick_if_quiet, turn,
     wall_clock,
 };
 
@@ -55,40 +55,19 @@ pub(crate) fn run(
         if until == Until::Stopped {
             scope.spawn(|| purge_now_and_then(deployment, cluster, shared));
         }
-        let threads: Vec<_> = (0..deployment.workers())
-            .map(|number| {
-                scope.spawn(move || {
-                    let _alarm = Alarm::new(number, shared, observers);
-                    let at = Place {
-                        deployment,
-                        cluster,
-                        number,
-                        nonce,
-                        until,
-                        shared,
-                        observers,
-                    };
-                    let result = at.work();
-                    if let Err(error) = &result {
-                        tracing::error!(worker = number, %error, "a worker failed; stopping");
-                        observers.failed(error);
-                        shared.stop();
-                    }
-                    result
-                })
-            })
-            .collect();
-        let mut sum = Counts::default();
-        let mut failed = None;
-        for (number, thread) in (0_u32..).zip(threads) {
-            match thread.join() {
-                Ok(Ok(counts)) => sum.add(&counts),
-                Ok(Err(error)) => failed = failed.or(Some(error)),
-                Err(_) => failed = failed.or(Some(RuntimeError::Panicked(number))),
-            }
-        }
-        shared.stop();
-        failed.map_or(Ok(sum), Err)
+        let hands = vec![(); deployment.workers() as usize];
+        crew(scope, hands, shared, observers, |number, ()| {
+            let at = Place {
+                deployment,
+                cluster,
+                number,
+                nonce,
+                until,
+                shared,
+                observers,
+            };
+            at.work()
+        })
     })
 }
 
