@@ -1,0 +1,648 @@
+//! The simulated world: instances with their workers, the load, faults, and the order in which all of
+//! it happens.
+//!
+//! One actor at a time is stepped, at virtual times. A run is in stages: load and faults; once those
+//! are over, everything is to be consumed within a bound (I9); the end of the replay is said to all
+//! tasks and consumed; then all instances leave as they should. The same seed gives the same run.
+
+mod instance;
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use domain::time::DAY_MS;
+use wire::routed::Routed;
+
+use crate::cluster::partition::Content;
+use crate::cluster::{Cluster, LostAnswer, Patience, Violation};
+use crate::faults::{Coverage, Fault, Phase};
+use crate::hand::Shared;
+use crate::load::Load;
+use crate::mutants::Mutation;
+use crate::random::Random;
+use crate::shop::{Shop, TASKS};
+use crate::store::{Journal, Tables, Volume};
+use crate::time::Moment;
+use crate::trace::Trace;
+use crate::worker::{Ended, Stop};
+
+use instance::{Instance, Stepped};
+
+/// How long the load takes.
+const LOAD: u64 = 60_000;
+/// After which silence a member is thrown out, and after which a client leaves.
+const PATIENCE: Patience = Patience {
+    session: 6_000,
+    poll: 15_000,
+};
+/// How long a fault waits for a worker to be where it is to happen.
+const ARMED: u64 = 7_000;
+/// After this long no further fault is tried.
+const NO_MORE_FAULTS: u64 = 400_000;
+/// Within this time after the last fault everything is consumed: a takeover, which is the longer of
+/// the session timeout and the transaction timeout with a scan, and two seconds; then what waits.
+const CONSUMED_WITHIN: u64 = 60_000;
+/// How often it is looked how far things are.
+const LOOK: u64 = 250;
+
+/// Where a worker belongs, and what it shares with the world.
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) shop: Arc<Shop>,
+    pub(crate) volume: Rc<RefCell<Volume>>,
+    pub(crate) journal: Journal,
+    pub(crate) client: Rc<Cell<Option<u64>>>,
+    pub(crate) stop: Stop,
+    pub(crate) left: Rc<RefCell<BTreeMap<u32, Tables>>>,
+    pub(crate) mutation: Option<Mutation>,
+    pub(crate) max_poll: u64,
+}
+
+/// What to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// Faults to happen, at least.
+    pub faults: u64,
+    /// Whether there is one instance with one worker, and all of the load is there from the start.
+    pub is_calm: bool,
+    /// What is wrong with the engine's surroundings.
+    pub mutation: Option<Mutation>,
+    /// Whether the trace is printed.
+    pub prints: bool,
+}
+
+/// What a run left behind.
+pub struct Ran {
+    /// The cluster, with everything that was ever written.
+    pub cluster: Cluster,
+    /// What was sent.
+    pub load: Load,
+    /// Faults that happened.
+    pub coverage: Coverage,
+    /// Where and when stores were complete: task, offset, hash, when.
+    pub journal: Vec<(u32, u64, u64, Moment)>,
+    /// State of the tasks as they were left.
+    pub states: BTreeMap<u32, Tables>,
+    /// Whether everything came to its end.
+    pub is_complete: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Event {
+    Step {
+        instance: usize,
+        start: u64,
+        worker: usize,
+    },
+    Start(usize),
+    Continue(usize, u64),
+    Send,
+    Arm,
+    Shake,
+    Look,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Troubled,
+    /// No more faults; since then.
+    Draining(Moment),
+    /// The end of the replay is said.
+    Closing(Moment),
+    Leaving(Moment),
+}
+
+struct Armed {
+    fault: Fault,
+    phase: Phase,
+    until: Moment,
+}
+
+struct World {
+    plan: Plan,
+    shop: Arc<Shop>,
+    cluster: Shared,
+    random: Random,
+    queue: BinaryHeap<Reverse<(Moment, u64, usize)>>,
+    events: Vec<Event>,
+    instances: Vec<Instance>,
+    load: Load,
+    sent: usize,
+    armed: Vec<Armed>,
+    happened: u64,
+    coverage: Coverage,
+    journal: Journal,
+    left: Rc<RefCell<BTreeMap<u32, Tables>>>,
+    stage: Stage,
+    is_complete: bool,
+    /// When the last fault's own effects are over.
+    troubled_until: Moment,
+}
+
+/// Runs `plan` to its end.
+#[must_use]
+pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
+    let mut world = World::new(plan, shop);
+    world.run();
+    let World {
+        cluster,
+        load,
+        coverage,
+        journal,
+        left,
+        is_complete,
+        instances,
+        ..
+    } = world;
+    // Coroutines hold on to the cluster.
+    drop(instances);
+    let cluster = match Rc::try_unwrap(cluster) {
+        Ok(cluster) => cluster.into_inner(),
+        Err(shared) => std::mem::replace(
+            &mut *shared.borrow_mut(),
+            Cluster::new(0, 1, PATIENCE, Trace::default()),
+        ),
+    };
+    Ran {
+        cluster,
+        load,
+        coverage,
+        journal: journal.take(),
+        states: left.take(),
+        is_complete,
+    }
+}
+
+impl World {
+    fn new(plan: Plan, shop: &Arc<Shop>) -> World {
+        let mut random = Random::new(plan.seed, 3);
+        let trace = Trace::printing(plan.prints);
+        let mut cluster = Cluster::new(plan.seed, TASKS, PATIENCE, trace);
+        for (at, is_compacted) in shop.partitions() {
+            cluster.create(at, is_compacted);
+        }
+        let workers = |random: &mut Random| match plan.is_calm {
+            true => 1,
+            false => 1 + random.below(2) as usize,
+        };
+        let count = match plan.is_calm {
+            true => 1,
+            false => 3 + usize::from(random.chance(250)),
+        };
+        let instances = (0..count).map(|number| Instance::new(number, workers(&mut random)));
+        let instances: Vec<_> = instances.collect();
+        let mut world = World {
+            plan,
+            shop: Arc::clone(shop),
+            cluster: Rc::new(RefCell::new(cluster)),
+            random,
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            instances,
+            load: Load::of(plan.seed, shop),
+            sent: 0,
+            armed: Vec::new(),
+            happened: 0,
+            coverage: Coverage::default(),
+            journal: Journal::default(),
+            left: Rc::default(),
+            stage: Stage::Troubled,
+            is_complete: false,
+            troubled_until: Moment::default(),
+        };
+        world.schedule(0, Event::Send);
+        world.schedule(LOOK, Event::Look);
+        if plan.faults > 0 {
+            world.schedule(2_500, Event::Arm);
+        }
+        for instance in 0..count {
+            // One to begin with; the others come soon.
+            let after = instance as u64 * (500 + world.random.below(2_000));
+            world.schedule(20 + after, Event::Start(instance));
+        }
+        world
+    }
+
+    fn now(&self) -> Moment {
+        self.cluster.borrow().now()
+    }
+
+    fn schedule(&mut self, after: u64, event: Event) {
+        let at = self.now().plus(after);
+        self.events.push(event);
+        let number = self.events.len();
+        self.queue.push(Reverse((at, number as u64, number - 1)));
+    }
+
+    fn run(&mut self) {
+        while let Some(Reverse((at, _, slot))) = self.queue.pop() {
+            self.cluster.borrow_mut().advance(at);
+            match self.events[slot] {
+                Event::Step {
+                    instance,
+                    start,
+                    worker,
+                } => self.step(instance, start, worker),
+                Event::Start(instance) => self.start(instance),
+                Event::Continue(instance, start) => self.go_on(instance, start),
+                Event::Send => self.send(),
+                Event::Arm => self.arm(),
+                Event::Shake => self.cluster.borrow_mut().shake(),
+                Event::Look => {
+                    if self.look() {
+                        return;
+                    }
+                    self.schedule(LOOK, Event::Look);
+                }
+            }
+        }
+    }
+
+    // Load.
+
+    fn send(&mut self) {
+        let mut cluster = self.cluster.borrow_mut();
+        let total = self.load.records.len() as u64;
+        // What has been due by now; the rest at once where nothing is to be waited for.
+        let due = match self.plan.is_calm {
+            true => total,
+            false => (cluster.now().0 * total / LOAD + 40).min(total),
+        };
+        let wall_clock = cluster.wall_clock();
+        for sent in &self.load.records[self.sent..due as usize] {
+            cluster.append(&sent.at, wall_clock, sent.content.clone());
+        }
+        self.sent = due as usize;
+        drop(cluster);
+        if due < total {
+            let after = 20 + self.random.below(120);
+            self.schedule(after, Event::Send);
+        }
+    }
+
+    fn say(&mut self, control: &Routed) {
+        let mut cluster = self.cluster.borrow_mut();
+        let wall_clock = cluster.wall_clock();
+        for at in 0..TASKS {
+            if let Some(routed) = self.shop.inputs_of(at).pop() {
+                let content = Content {
+                    key: None,
+                    value: Some(control.encode()),
+                    headers: Vec::new(),
+                };
+                cluster.append(&routed, wall_clock, content);
+            }
+        }
+    }
+
+    /// Whether everything that was sent or forwarded is consumed, and the positions say so.
+    fn is_drained(&self) -> bool {
+        let cluster = self.cluster.borrow();
+        (0..TASKS).flat_map(|task| self.shop.inputs_of(task)).all(|at| {
+            let end = cluster.partition(&at).map_or(0, |p| p.end());
+            cluster.committed(&at).unwrap_or(0) >= end
+        })
+    }
+
+    // Stages.
+
+    /// Looks how far things are; answers whether all is over.
+    fn look(&mut self) -> bool {
+        let now = self.now();
+        match self.stage {
+            Stage::Troubled => {
+                let all_sent = self.sent == self.load.records.len();
+                let is_enough = self.happened >= self.plan.faults || now.0 > NO_MORE_FAULTS;
+                if all_sent && is_enough {
+                    self.armed.clear();
+                    self.stage = Stage::Draining(now.max(self.troubled_until));
+                    for instance in 0..self.instances.len() {
+                        self.instances[instance].stop.set(false);
+                    }
+                }
+                false
+            }
+            Stage::Draining(since) | Stage::Closing(since) if self.is_drained() => {
+                self.stage = match self.stage {
+                    Stage::Draining(_) => {
+                        let until = self.load.latest.plus(400 * DAY_MS);
+                        self.say(&Routed::EndOfReplay { until });
+                        Stage::Closing(now.max(since))
+                    }
+                    _ => {
+                        for instance in &self.instances {
+                            instance.stop.set(true);
+                        }
+                        Stage::Leaving(now)
+                    }
+                };
+                false
+            }
+            Stage::Leaving(_) if self.instances.iter().all(|i| !i.is_running()) => {
+                self.is_complete = true;
+                true
+            }
+            Stage::Draining(since) | Stage::Closing(since) | Stage::Leaving(since) => {
+                if now.since(since) <= CONSUMED_WITHIN {
+                    return false;
+                }
+                let what = self.unfinished(since);
+                self.cluster.borrow_mut().violate("I9", what);
+                true
+            }
+        }
+    }
+
+    fn unfinished(&self, since: Moment) -> String {
+        let cluster = self.cluster.borrow();
+        let mut behind = String::new();
+        for at in (0..TASKS).flat_map(|task| self.shop.inputs_of(task)) {
+            let (end, stable) = cluster
+                .partition(&at)
+                .map_or((0, 0), |p| (p.end(), p.stable_end()));
+            let position = cluster.committed(&at).unwrap_or(0);
+            if position < end {
+                let (topic, number) = (&at.topic, at.partition);
+                behind += &format!("; {topic} {number}: {position} of {end}, stable to {stable}");
+            }
+        }
+        format!(
+            "not everything is consumed at {}, though nothing has gone wrong since {since} ({:?}){behind}",
+            cluster.now(),
+            self.stage
+        )
+    }
+
+    // Instances.
+
+    fn start(&mut self, number: usize) {
+        let instance = &mut self.instances[number];
+        if matches!(self.stage, Stage::Leaving(_)) {
+            return;
+        }
+        if instance.is_running() {
+            if instance.stop.get() {
+                // It has not left yet.
+                self.schedule(500, Event::Start(number));
+            }
+            return;
+        }
+        let places = instance.places(|worker, instance| Place {
+            name: format!("shop-{number}-{worker}"),
+            shop: Arc::clone(&self.shop),
+            volume: Rc::clone(&instance.volume),
+            journal: Rc::clone(&self.journal),
+            client: Rc::default(),
+            stop: Rc::clone(&instance.stop),
+            left: Rc::clone(&self.left),
+            mutation: self.plan.mutation,
+            max_poll: PATIENCE.poll,
+        });
+        instance.start(places, &self.cluster);
+        let (start, workers) = (instance.start, instance.workers);
+        for worker in 0..workers {
+            self.schedule(
+                1,
+                Event::Step {
+                    instance: number,
+                    start,
+                    worker,
+                },
+            );
+        }
+    }
+
+    fn step(&mut self, number: usize, start: u64, worker: usize) {
+        loop {
+            let instance = &mut self.instances[number];
+            let event = Event::Step {
+                instance: number,
+                start,
+                worker,
+            };
+            match instance.step(start, worker) {
+                Stepped::Gone => return,
+                Stepped::Parked => return,
+                Stepped::Waits(ms) => {
+                    self.schedule(ms, event);
+                    return;
+                }
+                Stepped::At(phase) => {
+                    let (now, whom) = (self.now(), number as u64 * 10 + worker as u64);
+                    let mut cluster = self.cluster.borrow_mut();
+                    cluster.trace.note(now, phase.as_str(), whom, start);
+                    drop(cluster);
+                    if self.strike(phase, number, worker) {
+                        // Whether it goes on, and when, is settled elsewhere.
+                        self.instances[number].park(worker);
+                        return;
+                    }
+                    if self.random.chance(250) {
+                        let after = self.random.below(5);
+                        self.schedule(after, event);
+                        return;
+                    }
+                }
+                Stepped::Ended(ended) => {
+                    if let Ended::Halted(what) = ended {
+                        let what = format!("a worker of instance {number} gave up: {what}");
+                        self.cluster.borrow_mut().violate("halt", what);
+                        self.kill(number);
+                        self.schedule(1_000, Event::Start(number));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, number: usize) {
+        self.instances[number].kill(&self.cluster);
+    }
+
+    fn go_on(&mut self, number: usize, start: u64) {
+        let parked = self.instances[number].go_on(start, &self.cluster);
+        for worker in parked {
+            let event = Event::Step {
+                instance: number,
+                start,
+                worker,
+            };
+            self.schedule(0, event);
+        }
+    }
+
+    // Faults.
+
+    fn arm(&mut self) {
+        let now = self.now();
+        if self.stage != Stage::Troubled || self.happened >= self.plan.faults {
+            return;
+        }
+        self.armed.retain(|armed| now < armed.until);
+        if self.armed.len() < 3 {
+            let (fault, phase) = Fault::draw(&mut self.random);
+            self.armed.push(Armed {
+                fault,
+                phase,
+                until: now.plus(ARMED),
+            });
+            if phase.needs_rebalance() {
+                self.cluster.borrow_mut().shake();
+            }
+        }
+        let after = 300 + self.random.below(2_500);
+        self.schedule(after, Event::Arm);
+    }
+
+    /// A worker is at `phase`: does what was to happen there. Answers whether it is not to go on by
+    /// itself.
+    fn strike(&mut self, phase: Phase, number: usize, worker: usize) -> bool {
+        let now = self.now();
+        let found = self.armed.iter().position(|armed| {
+            armed.phase == phase && now < armed.until && armed.fault.applies(phase)
+        });
+        let Some(found) = found else {
+            return false;
+        };
+        let fault = self.armed.remove(found).fault;
+        self.happened += 1;
+        self.coverage.count(fault, phase);
+        {
+            let mut cluster = self.cluster.borrow_mut();
+            cluster.trace.note(now, fault.as_str(), number as u64, self.happened);
+            let words = format_args!("FAULT {fault} at {phase} of instance {number} worker {worker}");
+            cluster.trace.say(now, words);
+        }
+        let (lasts, stops) = self.happen(fault, number, worker);
+        self.troubled_until = self.troubled_until.max(now.plus(lasts));
+        stops
+    }
+
+    /// How long it lasts, and whether the worker that it met is stopped by it.
+    fn happen(&mut self, fault: Fault, number: usize, worker: usize) -> (u64, bool) {
+        match fault {
+            Fault::Kill | Fault::KillVolumeLost | Fault::KillVolumeStale => {
+                self.kill(number);
+                let mut volume = self.instances[number].volume.borrow_mut();
+                match fault {
+                    Fault::KillVolumeLost => volume.lose(),
+                    Fault::KillVolumeStale => volume.turn_back(),
+                    _ => {}
+                }
+                drop(volume);
+                let away = 200 + self.random.below(9_000);
+                self.schedule(away, Event::Start(number));
+                (away, true)
+            }
+            Fault::PauseSession => self.pause(number, 6_500, 3_000),
+            Fault::PausePoll => self.pause(number, 15_500, 3_000),
+            Fault::PauseTransaction => self.pause(number, 20_500, 3_000),
+            _ => (self.trouble(fault, number, worker), false),
+        }
+    }
+
+    fn pause(&mut self, number: usize, at_least: u64, and_up_to: u64) -> (u64, bool) {
+        let lasts = at_least + self.random.below(and_up_to);
+        self.instances[number].pause(&self.cluster);
+        let start = self.instances[number].start;
+        self.schedule(lasts, Event::Continue(number, start));
+        (lasts, true)
+    }
+
+    /// What happens to the cluster, or to others; how long it lasts.
+    fn trouble(&mut self, fault: Fault, number: usize, worker: usize) -> u64 {
+        let now = self.now();
+        let random = &mut self.random;
+        let mut cluster = self.cluster.borrow_mut();
+        match fault {
+            Fault::LostAnswer => {
+                let what = random.pick(&[
+                    LostAnswer::AskedAgain,
+                    LostAnswer::Committed,
+                    LostAnswer::NotCommitted,
+                ]);
+                if let Some(client) = self.instances[number].client(worker) {
+                    cluster.weather.lost_answers.insert(client, what);
+                }
+                0
+            }
+            Fault::RefusedRecord => {
+                cluster.weather.refuses_next = true;
+                0
+            }
+            Fault::BrokerDown => {
+                let lasts = 300 + random.below(12_000);
+                cluster.weather.break_broker(now.plus(lasts));
+                lasts
+            }
+            Fault::CoordinatorDown => {
+                let lasts = 300 + random.below(6_000);
+                cluster.weather.break_coordinator(now.plus(lasts));
+                lasts
+            }
+            Fault::Storm => {
+                let lasts = 500 + random.below(5_000);
+                cluster.weather.storm(now.plus(lasts));
+                lasts
+            }
+            Fault::SlowPartitions => {
+                let lasts = 1_000 + random.below(9_000);
+                for _ in 0..1 + random.below(6) {
+                    let partition = random.below(cluster.partitions() as u64) as usize;
+                    cluster.weather.slow_down(partition, now.plus(lasts));
+                }
+                lasts
+            }
+            Fault::ClockJump => {
+                // Backward no further than the margin between what counts as stale and the time that
+                // tombstones are kept.
+                let skew = random.below(70_000) as i64 - 10_000;
+                self.instances[number].skew.set(skew);
+                0
+            }
+            Fault::Flapping => {
+                drop(cluster);
+                for turn in 0..3 + self.random.below(3) {
+                    let after = turn * (200 + self.random.below(1_200));
+                    self.schedule(after, Event::Shake);
+                }
+                6_000
+            }
+            _ => {
+                drop(cluster);
+                self.scale(number)
+            }
+        }
+    }
+
+    /// Another instance leaves, and comes back later.
+    fn scale(&mut self, number: usize) -> u64 {
+        let others = (0..self.instances.len()).filter(|other| {
+            let other_one = &self.instances[*other];
+            *other != number && other_one.is_running() && !other_one.stop.get()
+        });
+        let others: Vec<usize> = others.collect();
+        if others.is_empty() {
+            return 0;
+        }
+        let other = self.random.pick(&others);
+        self.instances[other].stop.set(true);
+        let away = 1_500 + self.random.below(8_000);
+        self.schedule(away, Event::Start(other));
+        away
+    }
+}
+
+impl Ran {
+    /// What was seen that must not be, so far.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        self.cluster.violations()
+    }
+}
