@@ -279,6 +279,7 @@ impl Cluster {
         self.transactions.push(Transaction {
             writer: id.writer,
             committed: None,
+            decided: Moment::default(),
             offsets: Vec::new(),
         });
     }
@@ -327,8 +328,10 @@ impl Cluster {
         let has_offsets = std::mem::take(&mut self.ids[id].has_offsets);
         let writer = self.ids[id].writer;
         self.ids[id].last = Some(commit);
+        let now = self.now;
         if let Some(transaction) = self.transaction(writer) {
             transaction.committed = Some(commit);
+            transaction.decided = now;
         }
         if commit && let Some(offsets) = self.pending.get(&writer.producer).cloned()
             && let Some(transaction) = self.transaction(writer)
@@ -561,7 +564,6 @@ impl Cluster {
                 let (now, is_up) = (self.now, self.coordinator().is_ok());
                 self.with_group(|group, plan| group.happen(Later::Expire, now, is_up, plan));
                 self.look_for_stuck();
-                if std::env::var("DBG").is_ok() { self.trace.say(self.now, format_args!("{:?}", self.group)); }
                 self.schedule(LOOK, Due::Look);
             }
             Due::Compact => {

@@ -47,6 +47,8 @@ pub struct Sent {
     pub at: TopicPartition,
     /// What.
     pub content: Content,
+    /// Time of the event, if it is one.
+    pub time: TimeMs,
     /// Whether it is no event.
     pub is_bad: bool,
 }
@@ -180,6 +182,7 @@ fn sent(shop: &Shop, event: &Event, keyed: Keyed) -> Sent {
             value: Some(shop.encoded(event)),
             headers: Vec::new(),
         },
+        time: event.time,
         is_bad: false,
     }
 }
@@ -203,6 +206,7 @@ fn bad(shop: &Shop, event: &Event, random: &mut Random) -> Sent {
             value,
             headers: Vec::new(),
         },
+        time: TimeMs::MIN,
         is_bad: true,
     }
 }

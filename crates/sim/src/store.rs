@@ -22,6 +22,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::faults::Phase;
 use crate::hand::Hand;
+use crate::log::OWNER_KEY;
 use crate::time::Moment;
 
 /// State as old as this may hold what was deleted since: half of the tombstones' time.
@@ -186,6 +187,8 @@ impl<'y> Stores for SimStores<'y> {
             hand: self.hand.clone(),
             volume: Rc::clone(&self.volume),
             journal: Rc::clone(&self.journal),
+            changelog: Arc::clone(&self.changelog),
+            owner_key: Table::Meta.full_key(OWNER_KEY),
             task,
             tables: image.tables.clone(),
             hash: image.hash,
@@ -218,6 +221,8 @@ pub(crate) struct SimStore<'y> {
     hand: Hand<'y>,
     volume: Rc<RefCell<Volume>>,
     journal: Journal,
+    changelog: TopicName,
+    owner_key: Vec<u8>,
     task: u32,
     tables: Tables,
     hash: u64,
@@ -255,7 +260,20 @@ impl SimStore<'_> {
         }
     }
 
+    /// Notes that it is complete, unless somebody else has claimed the task already: then compaction
+    /// may have taken away what this one was still to read.
     fn note(&self) {
+        let at = TopicPartition {
+            topic: Arc::clone(&self.changelog),
+            partition: self.task,
+        };
+        let cluster = self.hand.cluster();
+        let records = cluster.partition(&at).map_or(&[][..], |p| p.history());
+        let mut newer = records.iter().skip(self.applied as usize);
+        if newer.any(|record| record.content.key.as_deref() == Some(&self.owner_key)) {
+            return;
+        }
+        drop(cluster);
         let noted = (self.task, self.applied, self.hash, self.hand.now());
         self.journal.borrow_mut().push(noted);
     }

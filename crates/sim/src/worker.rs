@@ -144,7 +144,6 @@ impl<'y> Session<'_, 'y> {
             let stopping = self.place.stop.get();
             if member.uncommitted() == 0 {
                 if stopping {
-                    self.place.left.borrow_mut().extend(finals(&mut member));
                     return member.leave(self.stores).map_err(|e| halt(&e));
                 }
                 let changes = member.look_after_group(log, self.stores);
@@ -282,16 +281,6 @@ fn check_timers(hand: &Hand<'_>, store: &SimStore<'_>) {
             hand.cluster().violate("I6", what);
         }
     }
-}
-
-/// What tasks hold at the end.
-fn finals<'y>(
-    member: &mut Member<SimStore<'y>, Changelog<'y>>,
-) -> Vec<(u32, crate::store::Tables)> {
-    let owned = member.owned().iter();
-    owned
-        .map(|owned| (owned.task.id(), owned.store.tables().clone()))
-        .collect()
 }
 
 /// Appends a control record to a task's partition of `internal.routed`.

@@ -9,11 +9,11 @@ mod instance;
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use domain::time::DAY_MS;
+use domain::time::{DAY_MS, TimeMs};
 use wire::routed::Routed;
 
 use crate::cluster::partition::Content;
@@ -24,7 +24,7 @@ use crate::load::Load;
 use crate::mutants::Mutation;
 use crate::random::Random;
 use crate::shop::{Shop, TASKS};
-use crate::store::{Journal, Tables, Volume};
+use crate::store::{Journal, Volume};
 use crate::time::Moment;
 use crate::trace::Trace;
 use crate::worker::{Ended, Stop};
@@ -45,6 +45,8 @@ const NO_MORE_FAULTS: u64 = 400_000;
 /// Within this time after the last fault everything is consumed: a takeover, which is the longer of
 /// the session timeout and the transaction timeout with a scan, and two seconds; then what waits.
 const CONSUMED_WITHIN: u64 = 60_000;
+/// Within this time of its decision every transaction is marked everywhere.
+const MARKERS: u64 = 15_000;
 /// How often it is looked how far things are.
 const LOOK: u64 = 250;
 
@@ -56,7 +58,6 @@ pub(crate) struct Place {
     pub(crate) journal: Journal,
     pub(crate) client: Rc<Cell<Option<u64>>>,
     pub(crate) stop: Stop,
-    pub(crate) left: Rc<RefCell<BTreeMap<u32, Tables>>>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) max_poll: u64,
 }
@@ -82,12 +83,12 @@ pub struct Ran {
     pub cluster: Cluster,
     /// What was sent.
     pub load: Load,
+    /// The latest event time that had been sent, by when.
+    sent: Vec<(Moment, TimeMs)>,
     /// Faults that happened.
     pub coverage: Coverage,
     /// Where and when stores were complete: task, offset, hash, when.
     pub journal: Vec<(u32, u64, u64, Moment)>,
-    /// State of the tasks as they were left.
-    pub states: BTreeMap<u32, Tables>,
     /// Whether everything came to its end.
     pub is_complete: bool,
 }
@@ -133,11 +134,11 @@ struct World {
     instances: Vec<Instance>,
     load: Load,
     sent: usize,
+    latest: Vec<(Moment, TimeMs)>,
     armed: Vec<Armed>,
     happened: u64,
     coverage: Coverage,
     journal: Journal,
-    left: Rc<RefCell<BTreeMap<u32, Tables>>>,
     stage: Stage,
     is_complete: bool,
     /// When the last fault's own effects are over.
@@ -149,12 +150,15 @@ struct World {
 pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
     let mut world = World::new(plan, shop);
     world.run();
+    // Markers that are still on their way arrive.
+    let settled = world.now().plus(MARKERS);
+    world.cluster.borrow_mut().advance(settled);
     let World {
         cluster,
         load,
+        latest,
         coverage,
         journal,
-        left,
         is_complete,
         instances,
         ..
@@ -171,9 +175,9 @@ pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
     Ran {
         cluster,
         load,
+        sent: latest,
         coverage,
         journal: journal.take(),
-        states: left.take(),
         is_complete,
     }
 }
@@ -206,11 +210,11 @@ impl World {
             instances,
             load: Load::of(plan.seed, shop),
             sent: 0,
+            latest: Vec::new(),
             armed: Vec::new(),
             happened: 0,
             coverage: Coverage::default(),
             journal: Journal::default(),
-            left: Rc::default(),
             stage: Stage::Troubled,
             is_complete: false,
             troubled_until: Moment::default(),
@@ -277,6 +281,9 @@ impl World {
         for sent in &self.load.records[self.sent..due as usize] {
             cluster.append(&sent.at, wall_clock, sent.content.clone());
         }
+        let newest = self.load.records[..due as usize].iter().map(|sent| sent.time);
+        let newest = newest.max().unwrap_or(TimeMs::MIN);
+        self.latest.push((cluster.now(), newest));
         self.sent = due as usize;
         drop(cluster);
         if due < total {
@@ -399,7 +406,6 @@ impl World {
             journal: Rc::clone(&self.journal),
             client: Rc::default(),
             stop: Rc::clone(&instance.stop),
-            left: Rc::clone(&self.left),
             mutation: self.plan.mutation,
             max_poll: PATIENCE.poll,
         });
@@ -644,5 +650,14 @@ impl Ran {
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         self.cluster.violations()
+    }
+
+    /// Time of the latest event that had been sent when a transaction was decided.
+    pub(crate) fn latest_sent(&self, transaction: u64) -> TimeMs {
+        let at = (transaction as usize).checked_sub(1);
+        let transaction = at.and_then(|at| self.cluster.transactions().get(at));
+        let decided = transaction.map_or(Moment::default(), |t| t.decided);
+        let sent = self.sent.partition_point(|(at, _)| *at <= decided);
+        sent.checked_sub(1).map_or(TimeMs::MIN, |last| self.sent[last].1)
     }
 }

@@ -53,6 +53,8 @@ pub struct Transaction {
     pub writer: Writer,
     /// Whether it was committed, once that is decided.
     pub committed: Option<bool>,
+    /// When that was decided.
+    pub decided: Moment,
     /// The positions in it: number of the partition, next offset.
     pub offsets: Vec<(usize, u64)>,
 }

@@ -1,0 +1,177 @@
+//! The end: every record accounted for (I7), and the same state as of a run in which nothing went wrong
+//! (I1, as far as that is determined).
+//!
+//! Orders, days of the shop and what was dead-lettered are the same, always. Whole views are the same
+//! where no event was late in either run; records in order, rightly keyed, are never late.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use domain::orders::DayTotals;
+use domain::profile::Profile;
+use domain::time::Day;
+use engine::bookkeeping::{self, Bookkeeping, Counts};
+use engine::port::Table;
+use wire::state::{decode_day, decode_profile, split_day_key};
+
+use super::outputs::header;
+use super::{Found, committed, place, violated};
+use crate::cluster::Violation;
+use crate::load::{Keyed, Order};
+use crate::shop::{Shop, TASKS};
+use crate::world::Ran;
+
+/// What tasks hold, all together.
+struct End {
+    profiles: BTreeMap<Vec<u8>, Profile>,
+    days: BTreeMap<Day, DayTotals>,
+    counts: Counts,
+}
+
+fn end_of(ran: &Ran, shop: &Shop) -> Result<End, Violation> {
+    let mut end = End {
+        profiles: BTreeMap::new(),
+        days: BTreeMap::new(),
+        counts: Counts::default(),
+    };
+    let unreadable = |what: &dyn ToString| Violation {
+        invariant: "I1",
+        what: format!("state cannot be read: {}", what.to_string()),
+    };
+    for task in 0..TASKS {
+        let tables = fold(ran, shop, task);
+        for (full, value) in tables {
+            let Some((table, key)) = Table::split(full) else {
+                return violated("I1", format!("a key of task {task} is of no table"));
+            };
+            match table {
+                Table::Profiles => {
+                    let profile = decode_profile(value, &shop.setup.definitions);
+                    let profile = profile.map_err(|e| unreadable(&e))?;
+                    if end.profiles.insert(key.to_vec(), profile).is_some() {
+                        return violated("I1", "two tasks have one profile".to_owned());
+                    }
+                }
+                Table::Days => {
+                    let day = split_day_key(key).ok_or_else(|| unreadable(&"a day's key"))?;
+                    let totals = decode_day(value).map_err(|e| unreadable(&e))?;
+                    end.days.entry(day).or_default().add(&totals);
+                }
+                Table::Meta if key == bookkeeping::KEY => {
+                    let book = Bookkeeping::decode(value).map_err(|e| unreadable(&e))?;
+                    end.counts.add(&book.counts);
+                }
+                Table::Meta | Table::Timers => {}
+            }
+        }
+    }
+    // A day may be held by tasks whose parts of it come to nothing together.
+    end.days.retain(|_, totals| *totals != DayTotals::default());
+    Ok(end)
+}
+
+/// What the changelog of a task says.
+fn fold<'r>(ran: &'r Ran, shop: &Shop, task: u32) -> BTreeMap<&'r [u8], &'r [u8]> {
+    let mut tables = BTreeMap::new();
+    for record in committed(&ran.cluster, &place(&shop.setup.topics.changelog, task)) {
+        let key = record.content.key.as_deref().unwrap_or_default();
+        match record.content.value.as_deref() {
+            Some(value) => tables.insert(key, value),
+            None => tables.remove(key),
+        };
+    }
+    tables
+}
+
+/// The undisturbed run is what it is to be.
+pub(super) fn calm(calm: &Ran, shop: &Arc<Shop>) -> Found {
+    if let Some(violation) = calm.violations().first() {
+        let what = format!("without any fault, {}: {}", violation.invariant, violation.what);
+        return violated("calm", what);
+    }
+    accounted(calm, shop)
+}
+
+/// I7: every event counts once, where it belongs; every bad record is a dead letter, once.
+pub(super) fn accounted(ran: &Ran, shop: &Arc<Shop>) -> Found {
+    let counts = end_of(ran, shop)?.counts;
+    let bad = ran.load.records.iter().filter(|sent| sent.is_bad).count() as u64;
+    let good = ran.load.records.len() as u64 - bad;
+    let taken_in = counts.applied + counts.late + counts.deduplicated;
+    if taken_in != good || counts.dead_lettered != bad {
+        let what = format!("of {good} events and {bad} bad records came {counts:?}");
+        return violated("I7", what);
+    }
+    let mut expected = BTreeSet::new();
+    let mut ends: BTreeMap<_, u64> = BTreeMap::new();
+    for sent in &ran.load.records {
+        let offset = ends.entry(&sent.at).or_default();
+        if sent.is_bad {
+            let at = (sent.at.topic.to_string(), sent.at.partition, *offset);
+            expected.insert(at);
+        }
+        *offset += 1;
+    }
+    for task in 0..TASKS {
+        let at = place(&shop.setup.topics.dead_letters, task);
+        for record in committed(&ran.cluster, &at) {
+            let number = |name| header(record, name).and_then(|n| n.parse().ok());
+            let partition = header(record, "clv_partition").and_then(|n| n.parse().ok());
+            let topic = header(record, "clv_topic").unwrap_or_default().to_owned();
+            let of = (
+                topic,
+                partition.unwrap_or(u32::MAX),
+                number("clv_offset").unwrap_or(u64::MAX),
+            );
+            if !expected.remove(&of) {
+                return violated("I7", format!("{of:?} is a dead letter, wrongly or twice"));
+            }
+        }
+    }
+    match expected.first() {
+        Some(missing) => violated("I7", format!("{missing:?} is no dead letter")),
+        None => Ok(()),
+    }
+}
+
+/// The same state as without faults.
+pub(super) fn same(ran: &Ran, calm: &Ran, shop: &Arc<Shop>) -> Found {
+    let (found, expected) = (end_of(ran, shop)?, end_of(calm, shop)?);
+    if !found.profiles.keys().eq(expected.profiles.keys()) {
+        let what = format!(
+            "there are {} profiles, without faults {}",
+            found.profiles.len(),
+            expected.profiles.len()
+        );
+        return violated("I1", what);
+    }
+    let load = &ran.load;
+    let late = (found.counts.late, expected.counts.late);
+    if load.keyed == Keyed::Rightly && load.order == Order::InOrder && late != (0, 0) {
+        let what = format!("in order and rightly keyed, {late:?} events are late");
+        return violated("I1", what);
+    }
+    for ((key, found), expected) in found.profiles.iter().zip(expected.profiles.values()) {
+        let is_same = match late {
+            (0, 0) => found.live == expected.live,
+            _ => found.live.book == expected.live.book,
+        };
+        if !is_same {
+            let what = format!(
+                "a profile differs from what it is without faults ({}): {}",
+                if late == (0, 0) { "view" } else { "orders" },
+                String::from_utf8_lossy(key)
+            );
+            return violated("I1", what);
+        }
+    }
+    for (day, totals) in &expected.days {
+        if found.days.get(day) != Some(totals) {
+            return violated("I1", format!("the shop's day {day:?} differs"));
+        }
+    }
+    match found.days.len() == expected.days.len() {
+        true => Ok(()),
+        false => violated("I1", "there are days of the shop too many".to_owned()),
+    }
+}
