@@ -26,8 +26,6 @@ use crate::world::Place;
 
 /// How often it commits under load.
 const COMMIT: u64 = 100;
-/// How many records a commit holds at most.
-const BATCH: usize = 400;
 /// How many records a task consumes before the worker looks at the clock.
 const TURN: usize = 100;
 /// How long a worker without work waits.
@@ -157,18 +155,21 @@ impl<'y> Session<'_, 'y> {
                 }
                 self.tell_idle(&mut member);
             }
-            let budget = BATCH.saturating_sub(member.uncommitted()).clamp(1, TURN);
+            let batch = self.place.batch;
+            let budget = batch.saturating_sub(member.uncommitted()).clamp(1, TURN);
             let processed = member
                 .process(log, budget)
                 .map_err(|broken| in_words(broken, |e| e.to_string()))?;
             let waited = hand.now().since(last_commit);
-            let is_due = waited >= COMMIT || member.uncommitted() >= BATCH;
+            let is_due = waited >= COMMIT || member.uncommitted() >= batch;
             if member.uncommitted() > 0 && (is_due || stopping) {
                 let outcome = member.commit(log);
                 let outcome = outcome.map_err(|broken| in_words(broken, |e| e.to_string()))?;
                 self.tell(&outcome);
                 last_commit = hand.now();
             }
+            let is_idle = processed.drained && member.uncommitted() == 0 && member.has_all();
+            self.place.is_idle.set(is_idle);
             self.checkpoint_if_due(&mut member)?;
             self.rest(log, &mut member, processed, last_commit)?;
         }

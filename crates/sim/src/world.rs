@@ -9,7 +9,7 @@ mod instance;
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -42,9 +42,12 @@ const PATIENCE: Patience = Patience {
 const ARMED: u64 = 7_000;
 /// After this long no further fault is tried.
 const NO_MORE_FAULTS: u64 = 400_000;
-/// Within this time after the last fault everything is consumed: a takeover, which is the longer of
-/// the session timeout and the transaction timeout with a scan, and two seconds; then what waits.
-const CONSUMED_WITHIN: u64 = 60_000;
+/// Within this time after the last fault every task that has something to consume goes on: a takeover,
+/// which is the longer of the session timeout and the transaction timeout with a scan, and two seconds;
+/// and what slow markers add.
+const RESUMED_WITHIN: u64 = 28_000;
+/// Within this time everything is consumed, with commits as small as a record.
+const CONSUMED_WITHIN: u64 = 300_000;
 /// Within this time of its decision every transaction is marked everywhere.
 const MARKERS: u64 = 15_000;
 /// How often it is looked how far things are.
@@ -58,8 +61,12 @@ pub(crate) struct Place {
     pub(crate) journal: Journal,
     pub(crate) client: Rc<Cell<Option<u64>>>,
     pub(crate) stop: Stop,
+    /// Whether it had nothing to do when it looked last.
+    pub(crate) is_idle: Rc<Cell<bool>>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) max_poll: u64,
+    /// Records that a commit holds, at most; a task's turn may add to that.
+    pub(crate) batch: usize,
 }
 
 /// What to run.
@@ -135,12 +142,15 @@ struct World {
     load: Load,
     sent: usize,
     latest: Vec<(Moment, TimeMs)>,
+    batch: usize,
     armed: Vec<Armed>,
     happened: u64,
     coverage: Coverage,
     journal: Journal,
     stage: Stage,
     is_complete: bool,
+    /// By task: the sum of its positions, and when it changed or there was nothing to consume.
+    moved: BTreeMap<u32, (u64, Moment)>,
     /// When the last fault's own effects are over.
     troubled_until: Moment,
 }
@@ -190,6 +200,11 @@ impl World {
         for (at, is_compacted) in shop.partitions() {
             cluster.create(at, is_compacted);
         }
+        // Small ones commit in the middle of what one record has due.
+        let batch = match plan.is_calm {
+            true => 400,
+            false => random.pick(&[1, 4, 30, 400]),
+        };
         let workers = |random: &mut Random| match plan.is_calm {
             true => 1,
             false => 1 + random.below(2) as usize,
@@ -211,12 +226,14 @@ impl World {
             load: Load::of(plan.seed, shop),
             sent: 0,
             latest: Vec::new(),
+            batch,
             armed: Vec::new(),
             happened: 0,
             coverage: Coverage::default(),
             journal: Journal::default(),
             stage: Stage::Troubled,
             is_complete: false,
+            moved: BTreeMap::new(),
             troubled_until: Moment::default(),
         };
         world.schedule(0, Event::Send);
@@ -307,13 +324,40 @@ impl World {
         }
     }
 
-    /// Whether everything that was sent or forwarded is consumed, and the positions say so.
-    fn is_drained(&self) -> bool {
+    /// Offsets that a task has consumed, and whether these are all, as its positions say.
+    fn consumed(&self, task: u32) -> (u64, bool) {
         let cluster = self.cluster.borrow();
-        (0..TASKS).flat_map(|task| self.shop.inputs_of(task)).all(|at| {
+        let (mut sum, mut all) = (0, true);
+        for at in self.shop.inputs_of(task) {
             let end = cluster.partition(&at).map_or(0, |p| p.end());
-            cluster.committed(&at).unwrap_or(0) >= end
-        })
+            let position = cluster.committed(&at).unwrap_or(0);
+            sum += position;
+            all &= position >= end;
+        }
+        (sum, all)
+    }
+
+    /// Whether everything that was sent or forwarded is consumed, and all that was due has been done.
+    fn is_drained(&self) -> bool {
+        self.instances.iter().all(Instance::is_idle)
+            && (0..TASKS).all(|task| self.consumed(task).1)
+    }
+
+    /// I9: a task that has something to consume goes on.
+    fn look_for_standstill(&mut self, healed: Moment) {
+        let now = self.now();
+        for task in 0..TASKS {
+            let (sum, all) = self.consumed(task);
+            let (known, since) = self.moved.entry(task).or_insert((sum, healed));
+            if *known != sum || all || *since < healed {
+                (*known, *since) = (sum, now.max(healed));
+            }
+            let stood = now.since(*since);
+            if stood > RESUMED_WITHIN {
+                let what = format!("task {task} stands still since {since}, at {now}");
+                self.cluster.borrow_mut().violate("I9", what);
+            }
+        }
     }
 
     // Stages.
@@ -355,6 +399,9 @@ impl World {
                 true
             }
             Stage::Draining(since) | Stage::Closing(since) | Stage::Leaving(since) => {
+                if !matches!(self.stage, Stage::Leaving(_)) {
+                    self.look_for_standstill(since);
+                }
                 if now.since(since) <= CONSUMED_WITHIN {
                     return false;
                 }
@@ -406,8 +453,10 @@ impl World {
             journal: Rc::clone(&self.journal),
             client: Rc::default(),
             stop: Rc::clone(&instance.stop),
+            is_idle: Rc::default(),
             mutation: self.plan.mutation,
             max_poll: PATIENCE.poll,
+            batch: self.batch,
         });
         instance.start(places, &self.cluster);
         let (start, workers) = (instance.start, instance.workers);

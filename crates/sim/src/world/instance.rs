@@ -14,6 +14,7 @@ use crate::world::Place;
 struct Running {
     coroutine: Option<Coroutine<(), Rest, Ended>>,
     client: Rc<Cell<Option<u64>>>,
+    is_idle: Rc<Cell<bool>>,
     /// It is to be stepped, once the process goes on.
     is_parked: bool,
 }
@@ -63,6 +64,12 @@ impl Instance {
         self.running.iter().any(|one| one.coroutine.is_some())
     }
 
+    /// Whether no worker has anything to do.
+    pub(super) fn is_idle(&self) -> bool {
+        let mut running = self.running.iter().filter(|one| one.coroutine.is_some());
+        running.all(|one| one.is_idle.get())
+    }
+
     /// The client of a worker, while it has one.
     pub(super) fn client(&self, worker: usize) -> Option<u64> {
         self.running.get(worker)?.client.get()
@@ -84,6 +91,7 @@ impl Instance {
         }
         let running = places.into_iter().map(|place| {
             let client = Rc::clone(&place.client);
+            let is_idle = Rc::clone(&place.is_idle);
             let (cluster, skew) = (Rc::clone(cluster), Rc::clone(&self.skew));
             let coroutine = Coroutine::new(move |yielder, ()| {
                 let hand = Hand::new(yielder, cluster, skew);
@@ -92,6 +100,7 @@ impl Instance {
             Running {
                 coroutine: Some(coroutine),
                 client,
+                is_idle,
                 is_parked: false,
             }
         });
