@@ -10,8 +10,8 @@ use wire::meta::{MetaReader, MetaWriter};
 
 use crate::clock::{ClockSource, StreamClock};
 
-/// Version of the format; that before is still read.
-const VERSION: u8 = 2;
+/// Version of the format; those before are still read.
+const VERSION: u8 = 3;
 
 /// Key of the bookkeeping in its table.
 pub const KEY: &[u8] = b"task";
@@ -114,6 +114,22 @@ pub struct Bookkeeping {
 }
 
 impl Bookkeeping {
+    /// That of a task, one of `tasks`, before its first record.
+    #[must_use]
+    pub fn first(tasks: u32) -> Bookkeeping {
+        let mut book = Bookkeeping::default();
+        book.meet_anew(tasks);
+        book
+    }
+
+    /// What comes next may be forwarded by others, or may not.
+    pub fn meet_anew(&mut self, tasks: u32) {
+        self.fed.clear();
+        if tasks > 1 {
+            self.clock.hold();
+        }
+    }
+
     /// The bytes that stand in the store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -157,6 +173,7 @@ impl Bookkeeping {
             out.number(u64::from(*task));
             out.time(*told);
         }
+        out.number(u64::from(self.clock.held_for));
         out.finish()
     }
 
@@ -200,6 +217,10 @@ impl Bookkeeping {
         for _ in 0..from.number()? {
             fed.insert(from.small()?, from.time()?);
         }
+        // Before the third, nobody waited for first contact.
+        if version > 2 {
+            clock.held_for = from.small()?;
+        }
         from.finish()?;
         Ok(Bookkeeping { clock, counts, fed })
     }
@@ -217,6 +238,7 @@ mod tests {
         book.clock.observe(&ClockSource::Upstream(2), TimeMs(-5));
         book.clock.close(TimeMs(9));
         book.clock.observe(&ClockSource::Upstream(3), TimeMs(11));
+        book.clock.hold();
         book.counts.applied = 1;
         book.counts.outputs = u64::MAX;
         book.counts.ignored = 8;

@@ -43,6 +43,7 @@ fn bookkeeping() {
                 (ClockSource::Input("orders".into(), 7), T.plus(5)),
                 (ClockSource::Upstream(2), TimeMs(-6)),
             ]),
+            held_for: 200,
         },
         counts: Counts {
             applied: 1,
@@ -57,8 +58,13 @@ fn bookkeeping() {
         },
         fed: BTreeMap::from([(3, T), (15, TimeMs::MIN)]),
     };
-    let newest = golden("bookkeeping_v2.bin", &book.encode());
+    let newest = golden("bookkeeping_v3.bin", &book.encode());
     assert_eq!(Bookkeeping::decode(&newest), Ok(book.clone()));
+    // The second held nothing back.
+    let mut book = book;
+    book.clock.held_for = 0;
+    let second = std::fs::read(folder().join("bookkeeping_v2.bin")).expect("the golden file");
+    assert_eq!(Bookkeeping::decode(&second), Ok(book.clone()));
     // The first version had no mapped topics, and so no records ignored or split.
     let first = std::fs::read(folder().join("bookkeeping_v1.bin")).expect("the golden file");
     let counts = Counts {
