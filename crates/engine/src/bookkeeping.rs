@@ -8,6 +8,7 @@ use domain::time::TimeMs;
 use wire::bin::Corrupt;
 use wire::meta::{MetaReader, MetaWriter};
 
+use crate::chain::Head;
 use crate::clock::{ClockSource, StreamClock};
 
 /// Version of the format; those before are still read.
@@ -111,6 +112,8 @@ pub struct Bookkeeping {
     /// The tasks that it has forwarded to, and the time that it last told each: their clocks wait
     /// for it, after a restart as before.
     pub fed: BTreeMap<u32, TimeMs>,
+    /// The head of its chain of commits.
+    pub chain: Head,
 }
 
 impl Bookkeeping {
@@ -174,6 +177,7 @@ impl Bookkeeping {
             out.time(*told);
         }
         out.number(u64::from(self.clock.held_for));
+        self.chain.put(&mut out);
         out.finish()
     }
 
@@ -217,12 +221,19 @@ impl Bookkeeping {
         for _ in 0..from.number()? {
             fed.insert(from.small()?, from.time()?);
         }
-        // Before the third, nobody waited for first contact.
+        // Before the third, nobody waited for first contact, and commits had no chain.
+        let mut chain = Head::default();
         if version > 2 {
             clock.held_for = from.small()?;
+            chain = Head::take(&mut from)?;
         }
         from.finish()?;
-        Ok(Bookkeeping { clock, counts, fed })
+        Ok(Bookkeeping {
+            clock,
+            counts,
+            fed,
+            chain,
+        })
     }
 }
 
@@ -244,6 +255,10 @@ mod tests {
         book.counts.ignored = 8;
         book.counts.split_off = 9;
         book.fed = BTreeMap::from([(3, TimeMs(7)), (15, TimeMs::MIN)]);
+        book.chain = Head {
+            number: 300,
+            hash: u128::MAX - 7,
+        };
         let bytes = book.encode();
         assert_eq!(Bookkeeping::decode(&bytes), Ok(book));
         for cut in 0..bytes.len() {

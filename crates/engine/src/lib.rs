@@ -7,6 +7,7 @@
 //! A record's journey is [`worker::Worker::process`] and [`worker::Worker::commit`].
 
 pub mod bookkeeping;
+pub mod chain;
 pub mod clock;
 pub mod commit_record;
 pub mod inbox;

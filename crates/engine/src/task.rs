@@ -228,8 +228,7 @@ impl Task {
         let Some(waiting) = self.inbox.pop(lane) else {
             return Ok(Step::Drained);
         };
-        self.batch.positions.insert(lane, waiting.offset + 1);
-        self.batch.consumed += 1;
+        self.batch.consumed(lane, waiting.offset);
         if !matches!(waiting.input, Input::Routed(_)) {
             self.own_consumed += 1;
             self.book.clock.own_record();
