@@ -4,13 +4,16 @@
 //! No tokio, no Kafka, no RocksDB, no clock. The same code runs on the embedded log, on Kafka and
 //! in simulation.
 //!
-//! A record's journey is [`worker::Worker::process`] and [`worker::Worker::commit`].
+//! A record's journey is [`worker::Worker::process`] and [`worker::Worker::commit`]. Where tasks come
+//! and go, a worker is a [`member::Member`] of the group.
 
 pub mod bookkeeping;
 pub mod chain;
 pub mod clock;
 pub mod commit_record;
+pub mod group;
 pub mod inbox;
+pub mod member;
 pub mod port;
 pub mod task;
 mod timers;
