@@ -115,12 +115,12 @@ mod tests {
         let start = Head::default();
         let (one, two) = (record("t", Some("k"), "v"), record("t", Some("k"), "w"));
         let mut seen = std::collections::BTreeSet::new();
-        let later = head(start, "b", &[one.clone()]);
+        let later = head(start, "b", std::slice::from_ref(&one));
         for other in [
             later,
-            head(start, "", &[one.clone()]),
+            head(start, "", std::slice::from_ref(&one)),
             head(start, "b", &[]),
-            head(start, "b", &[two.clone()]),
+            head(start, "b", std::slice::from_ref(&two)),
             head(start, "b", &[one.clone(), two.clone()]),
             head(start, "b", &[two, one.clone()]),
             head(start, "b", &[one.clone(), one.clone()]),
@@ -128,7 +128,7 @@ mod tests {
             head(start, "b", &[record("t", None, "v")]),
             head(start, "b", &[record("t", Some(""), "v")]),
             head(start, "b", &[record("tk", Some(""), "v")]),
-            head(later, "b", &[one.clone()]),
+            head(later, "b", std::slice::from_ref(&one)),
         ] {
             assert!(seen.insert(other), "{other}");
         }
