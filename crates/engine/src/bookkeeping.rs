@@ -8,10 +8,11 @@ use domain::time::TimeMs;
 use wire::bin::Corrupt;
 use wire::meta::{MetaReader, MetaWriter};
 
+use crate::chain::Head;
 use crate::clock::{ClockSource, StreamClock};
 
-/// Version of the format; that before is still read.
-const VERSION: u8 = 2;
+/// Version of the format; those before are still read.
+const VERSION: u8 = 3;
 
 /// Key of the bookkeeping in its table.
 pub const KEY: &[u8] = b"task";
@@ -111,9 +112,27 @@ pub struct Bookkeeping {
     /// The tasks that it has forwarded to, and the time that it last told each: their clocks wait
     /// for it, after a restart as before.
     pub fed: BTreeMap<u32, TimeMs>,
+    /// The head of its chain of commits.
+    pub chain: Head,
 }
 
 impl Bookkeeping {
+    /// That of a task, one of `tasks`, before its first record.
+    #[must_use]
+    pub fn first(tasks: u32) -> Bookkeeping {
+        let mut book = Bookkeeping::default();
+        book.meet_anew(tasks);
+        book
+    }
+
+    /// What comes next may be forwarded by others, or may not.
+    pub fn meet_anew(&mut self, tasks: u32) {
+        self.fed.clear();
+        if tasks > 1 {
+            self.clock.hold();
+        }
+    }
+
     /// The bytes that stand in the store.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -157,6 +176,8 @@ impl Bookkeeping {
             out.number(u64::from(*task));
             out.time(*told);
         }
+        out.number(u64::from(self.clock.held_for));
+        self.chain.put(&mut out);
         out.finish()
     }
 
@@ -200,8 +221,19 @@ impl Bookkeeping {
         for _ in 0..from.number()? {
             fed.insert(from.small()?, from.time()?);
         }
+        // Before the third, nobody waited for first contact, and commits had no chain.
+        let mut chain = Head::default();
+        if version > 2 {
+            clock.held_for = from.small()?;
+            chain = Head::take(&mut from)?;
+        }
         from.finish()?;
-        Ok(Bookkeeping { clock, counts, fed })
+        Ok(Bookkeeping {
+            clock,
+            counts,
+            fed,
+            chain,
+        })
     }
 }
 
@@ -217,11 +249,16 @@ mod tests {
         book.clock.observe(&ClockSource::Upstream(2), TimeMs(-5));
         book.clock.close(TimeMs(9));
         book.clock.observe(&ClockSource::Upstream(3), TimeMs(11));
+        book.clock.hold();
         book.counts.applied = 1;
         book.counts.outputs = u64::MAX;
         book.counts.ignored = 8;
         book.counts.split_off = 9;
         book.fed = BTreeMap::from([(3, TimeMs(7)), (15, TimeMs::MIN)]);
+        book.chain = Head {
+            number: 300,
+            hash: u128::MAX - 7,
+        };
         let bytes = book.encode();
         assert_eq!(Bookkeeping::decode(&bytes), Ok(book));
         for cut in 0..bytes.len() {

@@ -9,11 +9,19 @@
 //! of them has not told where it is, stream time stands still ([`StreamClock::expect`]). When it tells,
 //! and is behind, [`StreamClock::frontier`] goes by where it is: its customers must not age by the
 //! clock of others before their events are here.
+//!
+//! Until it is known whether anything is forwarded at all, the frontier stands still
+//! ([`StreamClock::hold`]): otherwise what a task had settled before its first contact with others
+//! would depend on how soon that came.
 
 use std::collections::BTreeMap;
 
 use domain::event::Text;
 use domain::time::TimeMs;
+
+/// After so many records of its own inputs without contact to another task, a task takes it that
+/// nothing is forwarded: inputs that are keyed by something else forward far sooner.
+const CONTACT_WITHIN: u32 = 256;
 
 /// Something that moves a task's clock.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,7 +40,7 @@ pub struct StreamClock {
     /// Stream time; [`TimeMs::MIN`] before the first record.
     pub stream_time: TimeMs,
     /// The lowest of the sources, which what is late is judged by: stream time, or less after first
-    /// contact with a task that is behind.
+    /// contact with a task that is behind, and for as long as contact may still come.
     pub lowest: TimeMs,
     /// How far the task's own partitions have come: what it tells those that it forwards to. What
     /// others forward to it is no part of that, because it goes no further; and two tasks that
@@ -42,6 +50,8 @@ pub struct StreamClock {
     pub ticked_to: TimeMs,
     /// Nothing at or before this instant can be overtaken, whatever the grace: the end of a replay.
     pub closed_to: TimeMs,
+    /// For how many more records of its own inputs a task that has met no other holds `lowest` back.
+    pub held_for: u32,
 }
 
 impl Default for StreamClock {
@@ -53,11 +63,35 @@ impl Default for StreamClock {
             input_time: TimeMs::MIN,
             ticked_to: TimeMs::MIN,
             closed_to: TimeMs::MIN,
+            held_for: 0,
         }
     }
 }
 
 impl StreamClock {
+    /// What is late cannot be told before it is known whether other tasks forward to this one:
+    /// [`StreamClock::lowest`] stands still until [`StreamClock::release`], a tick, or the last of
+    /// [`StreamClock::own_record`].
+    pub fn hold(&mut self) {
+        self.held_for = CONTACT_WITHIN;
+    }
+
+    /// A record of the task's own inputs was consumed.
+    pub fn own_record(&mut self) {
+        match self.held_for {
+            0 => {}
+            1 => self.release(),
+            _ => self.held_for -= 1,
+        }
+    }
+
+    /// It is known who is to be waited for.
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.held_for) > 0 {
+            self.advance();
+        }
+    }
+
     /// A record of `source` with event time `time` is about to be consumed.
     pub fn observe(&mut self, source: &ClockSource, time: TimeMs) {
         let is_upstream = matches!(source, ClockSource::Upstream(_));
@@ -96,8 +130,10 @@ impl StreamClock {
 
     fn advance(&mut self) {
         if let Some(lowest) = self.sources.values().min() {
-            self.lowest = self.lowest.max(*lowest);
-            self.stream_time = self.stream_time.max(self.lowest);
+            self.stream_time = self.stream_time.max(*lowest);
+            if self.held_for == 0 {
+                self.lowest = self.lowest.max(*lowest);
+            }
         }
         let inputs = self
             .sources
@@ -111,6 +147,7 @@ impl StreamClock {
     /// Every input is idle, and the clock goes on to `now`.
     pub fn tick(&mut self, now: TimeMs) {
         self.sources.clear();
+        self.held_for = 0;
         self.stream_time = self.stream_time.max(now);
         self.lowest = self.lowest.max(now);
         self.input_time = self.input_time.max(now);
@@ -232,6 +269,38 @@ mod tests {
         clock.leave(&orders(0));
         clock.leave(&ClockSource::Upstream(1));
         assert_eq!(clock.frontier(0), TimeMs(250), "nobody is left to go by");
+    }
+
+    #[test]
+    fn nothing_is_late_before_it_is_known_who_is_waited_for() {
+        let mut clock = StreamClock::default();
+        clock.hold();
+        clock.observe(&orders(0), TimeMs(100));
+        assert_eq!(
+            (clock.frontier(0), clock.stream_time, clock.input_time),
+            (TimeMs::MIN, TimeMs(100), TimeMs(100))
+        );
+        clock.expect(&ClockSource::Upstream(1));
+        clock.release();
+        assert_eq!(clock.frontier(0), TimeMs::MIN, "he has not told");
+        clock.observe(&ClockSource::Upstream(1), TimeMs(40));
+        assert_eq!(clock.frontier(0), TimeMs(40));
+    }
+
+    #[test]
+    fn who_meets_nobody_goes_on_alone() {
+        let mut clock = StreamClock::default();
+        clock.hold();
+        for at in 1..=i64::from(CONTACT_WITHIN) {
+            clock.observe(&orders(0), TimeMs(at));
+            assert_eq!(clock.frontier(0), TimeMs::MIN);
+            clock.own_record();
+        }
+        assert_eq!(clock.frontier(0), TimeMs(i64::from(CONTACT_WITHIN)));
+        clock.hold();
+        clock.tick(TimeMs(5_000));
+        clock.observe(&orders(0), TimeMs(6_000));
+        assert_eq!(clock.frontier(0), TimeMs(6_000), "a tick ends it too");
     }
 
     #[test]

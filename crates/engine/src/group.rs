@@ -13,6 +13,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::chain::Head;
 use crate::port::{CommitError, StateError, StateStore, TopicPartition, WorkerLog};
 
 /// A change of what this member has.
@@ -34,6 +35,9 @@ pub struct Claimed {
     pub task: u32,
     /// Its changelog is to be read to here: the owner record is the last before it.
     pub changelog_end: u64,
+    /// The head of its chain of commits that stood beside its committed positions, if one did. After the
+    /// restore its bookkeeping must say the same.
+    pub head: Option<Head>,
 }
 
 /// Why tasks could not be claimed.

@@ -8,6 +8,7 @@
 //! and go, a worker is a [`member::Member`] of the group.
 
 pub mod bookkeeping;
+pub mod chain;
 pub mod clock;
 pub mod commit_record;
 pub mod group;

@@ -8,8 +8,8 @@
 //! Invariants:
 //! - The group is looked after only when nothing is uncommitted ([`Member::look_after_group`]), so
 //!   that a task that goes has nothing uncommitted.
-//! - A task is processed only after it was claimed, and its store read up to the owner record of
-//!   that claim.
+//! - A task is processed only after it was claimed, its store read up to the owner record of that
+//!   claim, and found at the very commit that its positions are of.
 //! - What a commit came to is one of [`Outcome`], after which the session goes on, or of [`Broken`],
 //!   which ends it: the member is dropped, and the next session starts from what the log says, with
 //!   the stores as far as they go. There is one way to recover, and it is the one of a start.
@@ -256,7 +256,7 @@ impl<S: RestorableStore, C: ChangelogReader> Member<S, C> {
             let (Some((_, inputs)), Some(store)) = (inputs, store) else {
                 continue;
             };
-            let store = Restoring::new(store, std::mem::take(inputs), one.changelog_end);
+            let store = Restoring::new(store, std::mem::take(inputs), &one);
             spans.push(store.span(TopicPartition {
                 topic: Arc::clone(&self.setup.topics.changelog),
                 partition: one.task,

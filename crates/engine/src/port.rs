@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 use domain::time::TimeMs;
 
+use crate::chain::Head;
+
 /// The name of a topic, shared between records.
 pub type TopicName = Arc<str>;
 
@@ -123,6 +125,8 @@ pub struct Staged {
     pub delta: Vec<Write>,
     /// Next offset to read, for every input partition that this batch consumed from.
     pub positions: Vec<(TopicPartition, u64)>,
+    /// The head of the task's chain after this commit, to be kept beside the positions.
+    pub head: Head,
 }
 
 impl Staged {

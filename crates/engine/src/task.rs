@@ -140,7 +140,7 @@ impl Task {
         self.batch = Batch::default();
         self.book = match state.get(Table::Meta, bookkeeping::KEY)? {
             Some(bytes) => Bookkeeping::decode(&bytes).map_err(damaged)?,
-            None => Bookkeeping::default(),
+            None => Bookkeeping::first(self.setup.tasks),
         };
         Ok(())
     }
@@ -228,10 +228,10 @@ impl Task {
         let Some(waiting) = self.inbox.pop(lane) else {
             return Ok(Step::Drained);
         };
-        self.batch.positions.insert(lane, waiting.offset + 1);
-        self.batch.consumed += 1;
+        self.batch.consumed(lane, waiting.offset);
         if !matches!(waiting.input, Input::Routed(_)) {
             self.own_consumed += 1;
+            self.book.clock.own_record();
             self.stir();
         }
         self.consume(lane, waiting, state)?;
@@ -280,8 +280,8 @@ impl Task {
                     Routed::EndOfReplay { until } => {
                         self.book.clock.close(until);
                         // What comes next may be another stretch of history, of which each may be
-                        // anywhere: they meet anew.
-                        self.book.fed.clear();
+                        // anywhere.
+                        self.book.meet_anew(self.setup.tasks);
                     }
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
@@ -320,10 +320,13 @@ impl Task {
             self.book.fed.insert(other, TimeMs::MIN);
             self.book.clock.expect(&ClockSource::Upstream(other));
         }
+        self.book.clock.release();
     }
 
-    /// The task's own inputs are idle: neither it nor the others wait for them.
+    /// The task's own inputs are idle: neither it nor the others wait for them; and if it has met no
+    /// other so far, it goes on alone.
     fn rest(&mut self) {
+        self.book.clock.release();
         for source in &self.sources {
             self.book.clock.leave(source);
         }
@@ -351,9 +354,13 @@ impl Task {
     }
 
     /// Whether others wait for this task's own inputs, and how many records these have given since
-    /// it was opened: what has to be known to find out that they are idle.
+    /// it was opened: what has to be known to find out that they are idle. Whether it is to meet
+    /// others at all it waits for only so long, whatever comes meanwhile: that counts as none.
     #[must_use]
     pub fn awaited(&self) -> Option<u64> {
+        if self.book.clock.held_for > 0 && !self.book.clock.sources.is_empty() {
+            return Some(0);
+        }
         let is_awaited = !self.book.fed.is_empty() && !self.is_resting();
         is_awaited.then_some(self.own_consumed)
     }

@@ -12,6 +12,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{NOW, dump, now, open_with, place, record};
+use engine::chain::Head;
 use engine::port::{Staged, WorkerLog};
 use eventlog::{Cleanup, EmbeddedLog, Options};
 
@@ -60,6 +61,7 @@ fn work(log: &std::sync::Arc<EmbeddedLog>, task: u32, rounds: u64) {
             records,
             delta: Vec::new(),
             positions: vec![(source.clone(), position)],
+            head: Head::default(),
         };
         let _committed = worker.commit(vec![staged]).unwrap();
         let mut out = std::io::stdout().lock();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{NOW, dump, now, open, place, record};
+use engine::chain::Head;
 use engine::port::{CommitError, OutRecord, Staged, WorkerLog};
 use eventlog::{Cleanup, EmbeddedLog, EventLogError};
 
@@ -18,6 +19,7 @@ fn staged(task: u32, records: Vec<OutRecord>, position: (&str, u32, u64)) -> Sta
         records,
         delta: Vec::new(),
         positions: vec![(place(position.0, position.1), position.2)],
+        head: Head::default(),
     }
 }
 

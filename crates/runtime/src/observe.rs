@@ -334,6 +334,7 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use engine::chain::Head;
     use engine::port::Write;
 
     use super::*;
@@ -390,6 +391,7 @@ mod tests {
                 value: None,
             }],
             positions: vec![(input.clone(), 8)],
+            head: Head::default(),
         }
     }
 

@@ -2,15 +2,18 @@
 //! records; a little at a time, so that the group is looked after and the tasks that are there
 //! already go on.
 //!
-//! Invariant: a task is opened only when the changelog has been read to the owner record that this
-//! member wrote: nobody else writes behind it, and everything before it is in the store.
+//! Invariants:
+//! - A task is opened only when the changelog has been read to the owner record that this member wrote:
+//!   nobody else writes behind it, and everything before it is in the store.
+//! - It is opened only if changelog and committed positions are of the same commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
-use crate::group::{ChangelogReader, ChangelogRecord, RestorableStore, Span};
+use crate::chain::Head;
+use crate::group::{ChangelogReader, ChangelogRecord, Claimed, RestorableStore, Span};
 use crate::port::{StateError, TopicPartition};
 use crate::task::{Setup, Task};
 use crate::worker::Owned;
@@ -36,19 +39,21 @@ pub(super) struct Restoring<S> {
     from: u64,
     next: u64,
     until: u64,
+    head: Option<Head>,
     records: u64,
 }
 
 impl<S: RestorableStore> Restoring<S> {
-    /// The store of a task that was claimed with `inputs`; its changelog is read to `until`.
-    pub(super) fn new(store: S, inputs: Vec<TopicPartition>, until: u64) -> Restoring<S> {
+    /// The store of a task that was claimed with `inputs`.
+    pub(super) fn new(store: S, inputs: Vec<TopicPartition>, claimed: &Claimed) -> Restoring<S> {
         let from = store.position();
         Restoring {
             store,
             inputs,
             from,
             next: from,
-            until,
+            until: claimed.changelog_end,
+            head: claimed.head,
             records: 0,
         }
     }
@@ -83,10 +88,27 @@ impl<S: RestorableStore> Restoring<S> {
         let end = self.until.max(self.store.position());
         self.store.mark_restored(end)?;
         let task = Task::open(task, Arc::clone(setup), self.inputs, &self.store)?;
+        same_commit(&task, self.head)?;
         Ok(Owned {
             task,
             store: self.store,
         })
+    }
+}
+
+/// Positions and changelog are of one transaction: their heads are the same, unless the transaction took
+/// effect in part. Positions without a head were set by somebody else, on purpose.
+fn same_commit(task: &Task, positions: Option<Head>) -> Result<(), StateError> {
+    let changelog = task.bookkeeping().chain;
+    match positions {
+        Some(positions) if positions != changelog => Err(StateError(format!(
+            "a transaction of task {} took effect in part: its changelog ends with commit {}, its              committed positions are of commit {} ({changelog} and {positions}). Going on would lose              or repeat records; `clvstream verify --task {}` shows what is there",
+            task.id(),
+            changelog.number,
+            positions.number,
+            task.id(),
+        ))),
+        _ => Ok(()),
     }
 }
 

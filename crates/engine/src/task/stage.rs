@@ -14,7 +14,7 @@ use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers};
 
 use super::Task;
 use crate::bookkeeping;
-use crate::commit_record;
+use crate::commit_record::{CommitRecord, Consumed};
 use crate::port::{OutRecord, Record, Staged, Table, TopicName, TopicPartition, Write};
 
 /// A task tells the others of every such part of the grace that it has come further: more often would
@@ -27,9 +27,21 @@ pub(super) struct Batch {
     pub(super) records: Vec<OutRecord>,
     pub(super) timers: BTreeMap<Vec<u8>, bool>,
     /// By lane.
-    pub(super) positions: BTreeMap<usize, u64>,
-    pub(super) consumed: u64,
+    positions: BTreeMap<usize, u64>,
+    /// Lanes in the order of consumption, and how many records of each.
+    order: Vec<(usize, u64)>,
     pub(super) changes: Vec<Change>,
+}
+
+impl Batch {
+    /// The record of `lane` at `offset` is consumed.
+    pub(super) fn consumed(&mut self, lane: usize, offset: u64) {
+        self.positions.insert(lane, offset + 1);
+        match self.order.last_mut() {
+            Some((last, count)) if *last == lane => *count += 1,
+            _ => self.order.push((lane, 1)),
+        }
+    }
 }
 
 impl Task {
@@ -105,29 +117,36 @@ impl Task {
     /// Everything since the last commit, as one whole; `None` when nothing was consumed and no
     /// timer fired.
     pub fn stage(&mut self) -> Option<Staged> {
-        if self.batch.consumed == 0 && self.batch.timers.is_empty() {
+        if self.batch.order.is_empty() && self.batch.timers.is_empty() {
             return None;
         }
         self.tell_clock();
         let mut batch = std::mem::take(&mut self.batch);
-        let delta = self.delta(&batch);
+        let mut delta = self.delta(&batch);
         for write in delta.iter().filter(|w| w.table.is_logged()) {
-            batch.records.push(OutRecord {
-                target: self.target(&self.setup.topics.changelog, self.id),
-                key: Some(write.table.full_key(&write.key)),
-                value: write.value.as_ref().map(|v| v.to_vec()),
-                headers: Vec::new(),
-            });
+            batch.records.push(self.changelog(write));
         }
-        let positions: Vec<_> = batch
-            .positions
-            .into_iter()
-            .map(|(lane, next)| (self.inbox.source(lane).clone(), next))
-            .collect();
+        let consumed = self.consumed(&batch);
+        let previous = self.book.chain;
+        let head = previous.after(&consumed.body(), batch.records.iter());
+        self.book.chain = head;
+        let book = Write {
+            table: Table::Meta,
+            key: bookkeeping::KEY.to_vec(),
+            value: Some(Arc::from(self.book.encode().as_slice())),
+        };
+        batch.records.push(self.changelog(&book));
+        delta.push(book);
+        let positions = consumed.positions.clone();
+        let commit = CommitRecord {
+            previous,
+            head,
+            consumed,
+        };
         batch.records.push(OutRecord {
             target: self.target(&self.setup.topics.commits, self.id),
             key: None,
-            value: Some(commit_record::encode(&positions)),
+            value: Some(commit.encode()),
             headers: Vec::new(),
         });
         Some(Staged {
@@ -135,7 +154,29 @@ impl Task {
             records: batch.records,
             delta,
             positions,
+            head,
         })
+    }
+
+    fn changelog(&self, write: &Write) -> OutRecord {
+        OutRecord {
+            target: self.target(&self.setup.topics.changelog, self.id),
+            key: Some(write.table.full_key(&write.key)),
+            value: write.value.as_ref().map(|v| v.to_vec()),
+            headers: Vec::new(),
+        }
+    }
+
+    fn consumed(&self, batch: &Batch) -> Consumed {
+        let lanes: Vec<usize> = batch.positions.keys().copied().collect();
+        let place = |lane: &usize| lanes.iter().position(|l| l == lane).unwrap_or_default();
+        let position = |(lane, next): (&usize, &u64)| (self.inbox.source(*lane).clone(), *next);
+        let run = |(lane, count): &(usize, u64)| (place(lane) as u32, *count);
+        Consumed {
+            positions: batch.positions.iter().map(position).collect(),
+            order: batch.order.iter().map(run).collect(),
+            peeked: self.next_lane.map(|lane| self.inbox.source(lane).clone()),
+        }
     }
 
     /// Tells the other tasks how far this one has come, where that is noticeably further than they know:
@@ -168,7 +209,7 @@ impl Task {
         });
     }
 
-    /// The state writes of a batch, sorted by table and key.
+    /// The state writes of a batch, sorted by table and key, but for the bookkeeping, which comes last.
     fn delta(&mut self, batch: &Batch) -> Vec<Write> {
         let mut delta = Vec::with_capacity(self.dirty.len() + batch.timers.len() + 8);
         let mut dirty = std::mem::take(&mut self.dirty);
@@ -203,11 +244,6 @@ impl Task {
                 value: is_day.then(|| Arc::from(encode_day(&totals).as_slice())),
             });
         }
-        delta.push(Write {
-            table: Table::Meta,
-            key: bookkeeping::KEY.to_vec(),
-            value: Some(Arc::from(self.book.encode().as_slice())),
-        });
         delta
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use domain::event::Event;
 use domain::time::DAY_MS;
+use engine::chain::Head;
 use engine::port::CommitError;
 use proptest::prelude::*;
 use wire::routed::Routed;
@@ -78,6 +79,29 @@ fn assert_gapless(rig: &Rig) {
     }
 }
 
+/// Each commit follows the one before, and consumes what its positions say; the last one is where
+/// the task stands.
+fn assert_chained(rig: &mut Rig, tasks: u32) {
+    for task in 0..tasks {
+        let mut head = Head::default();
+        let mut positions = BTreeMap::new();
+        for commit in rig.commits(task) {
+            assert_eq!(commit.previous, head);
+            assert_eq!(commit.head.number, head.number + 1);
+            head = commit.head;
+            let mut consumed = vec![0; commit.consumed.positions.len()];
+            for (input, count) in &commit.consumed.order {
+                consumed[*input as usize] += count;
+            }
+            for ((input, next), consumed) in commit.consumed.positions.into_iter().zip(consumed) {
+                let before = positions.insert(input, next).unwrap_or(0);
+                assert_eq!(before + consumed, next, "the log in memory has no gaps");
+            }
+        }
+        assert_eq!(rig.book(task as usize).chain, head);
+    }
+}
+
 fn end(events: &[Event]) -> Routed {
     let last = events.iter().map(|e| e.time).max();
     Routed::EndOfReplay {
@@ -105,6 +129,7 @@ proptest! {
         prop_assert_eq!(&rough.outputs(), &calm.outputs());
         prop_assert_eq!(rough.state(), calm.state());
         assert_gapless(&rough);
+        assert_chained(&mut rough, tasks);
     }
 
     #[test]
@@ -131,5 +156,6 @@ proptest! {
         prop_assert_eq!(rough.days(), calm.days());
         prop_assert_eq!(rough.counts().forwarded, events.len() as u64);
         assert_gapless(&rough);
+        assert_chained(&mut rough, tasks);
     }
 }

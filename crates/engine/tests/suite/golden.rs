@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use domain::time::TimeMs;
 use engine::bookkeeping::{Bookkeeping, Counts};
+use engine::chain::Head;
 use engine::clock::{ClockSource, StreamClock};
-use engine::commit_record;
+use engine::commit_record::{CommitRecord, Consumed};
 use engine::port::TopicPartition;
 
 /// 2011-03-01T08:26:00Z.
@@ -30,6 +31,13 @@ fn golden(file: &str, written: &[u8]) -> Vec<u8> {
     golden
 }
 
+fn head(number: u64) -> Head {
+    Head {
+        number,
+        hash: u128::from(number) << 100 | 0xc0ffee,
+    }
+}
+
 #[test]
 fn bookkeeping() {
     let book = Bookkeeping {
@@ -43,6 +51,7 @@ fn bookkeeping() {
                 (ClockSource::Input("orders".into(), 7), T.plus(5)),
                 (ClockSource::Upstream(2), TimeMs(-6)),
             ]),
+            held_for: 200,
         },
         counts: Counts {
             applied: 1,
@@ -56,9 +65,16 @@ fn bookkeeping() {
             outputs: u64::MAX,
         },
         fed: BTreeMap::from([(3, T), (15, TimeMs::MIN)]),
+        chain: head(70_000),
     };
-    let newest = golden("bookkeeping_v2.bin", &book.encode());
+    let newest = golden("bookkeeping_v3.bin", &book.encode());
     assert_eq!(Bookkeeping::decode(&newest), Ok(book.clone()));
+    // The second held nothing back, and had no chain.
+    let mut book = book;
+    book.clock.held_for = 0;
+    book.chain = Head::default();
+    let second = std::fs::read(folder().join("bookkeeping_v2.bin")).expect("the golden file");
+    assert_eq!(Bookkeeping::decode(&second), Ok(book.clone()));
     // The first version had no mapped topics, and so no records ignored or split.
     let first = std::fs::read(folder().join("bookkeeping_v1.bin")).expect("the golden file");
     let counts = Counts {
@@ -76,10 +92,18 @@ fn a_commit_record() {
         topic: topic.into(),
         partition,
     };
-    let positions = vec![
-        (source("orders", 300), 17),
-        (source("clickstream", 0), u64::MAX),
-    ];
-    let golden = golden("commit_v1.bin", &commit_record::encode(&positions));
-    assert_eq!(commit_record::decode(&golden), Ok(positions));
+    let record = CommitRecord {
+        previous: head(70_000),
+        head: head(70_001),
+        consumed: Consumed {
+            positions: vec![
+                (source("orders", 300), 17),
+                (source("clickstream", 0), u64::MAX),
+            ],
+            order: vec![(0, 1), (1, 1_000), (0, 5)],
+            peeked: Some(source("orders", 300)),
+        },
+    };
+    let golden = golden("commit_v2.bin", &record.encode());
+    assert_eq!(CommitRecord::decode(&golden), Ok(record));
 }

@@ -76,7 +76,7 @@ proptest! {
     fn the_number_of_tasks_makes_no_difference(events in shop(7, 120), budget in 1..40_usize) {
         let one = settle(1, Keyed::Rightly, &events, 100_000);
         for tasks in [4, 16] {
-            for keyed in [Keyed::Rightly, Keyed::Otherwise] {
+            for keyed in [Keyed::Rightly, Keyed::Otherwise, Keyed::Anyhow] {
                 let many = settle(tasks, keyed, &events, budget);
                 prop_assert_eq!(&many, &one, "{} tasks, keyed {:?}", tasks, keyed);
             }

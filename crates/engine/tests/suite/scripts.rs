@@ -1,7 +1,6 @@
 //! What the engine says to a few records, case by case.
 
 use domain::time::{DAY_MS, HOUR_MS, MINUTE_MS};
-use engine::commit_record;
 use engine::port::TopicPartition;
 use wire::routed::Routed;
 
@@ -175,21 +174,16 @@ fn a_dead_letter_goes_out_as_it_came() {
     let counts = rig.counts();
     assert_eq!((counts.dead_lettered, counts.applied), (1, 1));
     // Its position went out with it, and once.
-    let commits = TopicPartition {
-        topic: rig.topics().commits.clone(),
-        partition: 0,
-    };
     let told: Vec<_> = rig
-        .log
-        .records(&commits)
-        .iter()
-        .map(|r| commit_record::decode(r.value.as_deref().expect("a value")).expect("positions"))
+        .commits(0)
+        .into_iter()
+        .map(|record| (record.consumed.positions, record.consumed.order))
         .collect();
     let orders = TopicPartition {
         topic: "orders".into(),
         partition: 0,
     };
-    assert_eq!(told, [vec![(orders, 2)]]);
+    assert_eq!(told, [(vec![(orders, 2)], vec![(0, 2)])]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use domain::orders::DayTotals;
 use domain::profile::{Profile, View};
 use domain::time::{Day, TimeMs};
 use engine::bookkeeping::{Bookkeeping, Counts};
+use engine::chain::Head;
+use engine::commit_record::CommitRecord;
 use engine::port::{CommitError, Table, TopicName, TopicPartition};
 use engine::task::{Setup, Task};
 use engine::topics::Topics;
@@ -235,15 +237,19 @@ impl Rig {
         sum
     }
 
-    /// Profiles, days and bookkeeping of all tasks, as bytes. Of the timers, it is checked that
-    /// what the profiles have armed is there.
+    /// Profiles, days and bookkeeping of all tasks, as bytes, but for the chain of commits: that is of
+    /// where batches ended. Of the timers, it is checked that what the profiles have armed is there.
     pub(crate) fn state(&mut self) -> Vec<StateEntry> {
         let mut all = Vec::new();
         for owned in self.worker.owned() {
             let tables = owned.store.tables();
             for table in Table::ALL.into_iter().filter(|t| t.is_logged()) {
                 for (key, value) in tables.table(table) {
-                    all.push((owned.task.id(), table, key.clone(), value.clone()));
+                    let value = match table {
+                        Table::Meta => without_chain(value),
+                        _ => value.clone(),
+                    };
+                    all.push((owned.task.id(), table, key.clone(), value));
                 }
             }
             for (key, value) in tables.table(Table::Profiles) {
@@ -268,6 +274,17 @@ impl Rig {
             }
         }
         all
+    }
+
+    /// The commit records of one task.
+    pub(crate) fn commits(&self, task: u32) -> Vec<CommitRecord> {
+        let at = TopicPartition {
+            topic: self.setup.topics.commits.clone(),
+            partition: task,
+        };
+        let records = self.log.records(&at).iter();
+        let decoded = records.map(|r| CommitRecord::decode(r.value.as_deref().expect("a value")));
+        decoded.map(|record| record.expect("a record")).collect()
     }
 
     /// One output, decoded.
@@ -340,6 +357,12 @@ pub(crate) fn line(json: &Value) -> String {
         format!("{} {} {}", reason("kind"), text("action"), text("segment"))
     };
     format!("{who} #{number} {as_of} {what}")
+}
+
+fn without_chain(book: &[u8]) -> Arc<[u8]> {
+    let mut book = Bookkeeping::decode(book).expect("a task's bookkeeping");
+    book.chain = Head::default();
+    Arc::from(book.encode().as_slice())
 }
 
 fn source(topic: &str, partition: u32) -> TopicPartition {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use engine::chain::Head;
 use engine::port::{OutRecord, Read, Record, Staged, Table, TopicName, TopicPartition, WorkerLog};
 use engine::topics::Topics;
 use kafkalog::{Change, Claimed, Cluster, KafkaWorker, Settings, Stopping};
@@ -296,6 +297,7 @@ pub(crate) fn staged(
         records: all,
         delta: Vec::new(),
         positions: positions.into_iter().collect(),
+        head: Head::default(),
     }
 }
 
