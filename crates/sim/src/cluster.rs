@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use domain::time::TimeMs;
+use engine::chain::Head;
 use engine::group::Change;
 use engine::port::TopicPartition;
 use rustc_hash::FxHashMap;
@@ -60,6 +61,18 @@ enum Due {
     Compact,
 }
 
+/// A position as the group keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Offset {
+    /// The next offset to read.
+    pub next: u64,
+    /// What stands beside it.
+    pub head: Option<Head>,
+}
+
+/// A position of a partition.
+pub type Position = (TopicPartition, Offset);
+
 /// Something that must not be.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
@@ -83,9 +96,9 @@ pub struct Cluster {
     compacted: Vec<usize>,
     ids: Vec<Id>,
     group: Group,
-    committed: BTreeMap<usize, u64>,
+    committed: BTreeMap<usize, Offset>,
     /// By producer: offsets that wait for their marker.
-    pending: BTreeMap<u64, Vec<(usize, u64)>>,
+    pending: BTreeMap<u64, Vec<(usize, Offset)>>,
     transactions: Vec<Transaction>,
     due: BinaryHeap<Reverse<(Moment, u64, usize)>>,
     slots: Vec<Due>,
@@ -292,7 +305,7 @@ impl Cluster {
         &mut self,
         id: usize,
         writer: Writer,
-        positions: &[(TopicPartition, u64)],
+        positions: &[Position],
         membership: Membership,
     ) -> Result<(), Refusal> {
         self.coordinator()?;
@@ -302,7 +315,7 @@ impl Cluster {
         self.ids[id].has_offsets = true;
         self.group.check(membership)?;
         let positions = positions.iter();
-        let positions: Vec<(usize, u64)> = positions
+        let positions: Vec<(usize, Offset)> = positions
             .filter_map(|(at, next)| Some((*self.names.get(at)?, *next)))
             .collect();
         let pending = self.pending.entry(writer.producer).or_default();
@@ -406,8 +419,9 @@ impl Cluster {
         }
     }
 
-    fn store_offset(&mut self, at: usize, next: u64, writer: Writer) {
-        let before = self.committed.insert(at, next);
+    fn store_offset(&mut self, at: usize, offset: Offset, writer: Writer) {
+        let next = offset.next;
+        let before = self.committed.insert(at, offset).map(|before| before.next);
         if before.is_some_and(|before| before > next) {
             let place = &self.at[at];
             let what = format!(
@@ -435,7 +449,11 @@ impl Cluster {
     ///
     /// # Errors
     /// Retriable, where it is not stable, or the coordinator does not answer.
-    pub fn position(&self, at: &TopicPartition, stable: bool) -> Result<Option<u64>, Refusal> {
+    pub fn position(
+        &self,
+        at: &TopicPartition,
+        stable: bool,
+    ) -> Result<Option<Offset>, Refusal> {
         self.coordinator()?;
         let Some(number) = self.names.get(at) else {
             return Err(Refusal::Unclassified("unknown partition"));
@@ -450,7 +468,8 @@ impl Cluster {
     /// The committed position of `at`, whatever answers.
     #[must_use]
     pub fn committed(&self, at: &TopicPartition) -> Option<u64> {
-        self.committed.get(self.names.get(at)?).copied()
+        let offset = self.committed.get(self.names.get(at)?)?;
+        Some(offset.next)
     }
 
     /// A new client of the group; see [`Cluster::leave`].

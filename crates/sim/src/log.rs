@@ -12,6 +12,7 @@ mod producer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use engine::chain::Head;
 use engine::group::{Change, ClaimError, Claimed, MemberLog, Passing, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
@@ -23,7 +24,7 @@ pub(crate) use changelog::Changelog;
 use input::Input;
 pub(crate) use producer::{Failure, Producer};
 
-use crate::cluster::{Membership, Refusal};
+use crate::cluster::{Membership, Offset, Position, Refusal};
 use crate::faults::Phase;
 use crate::hand::Hand;
 use crate::time::Moment;
@@ -60,6 +61,8 @@ pub(crate) struct SimLog<'y> {
     pub(crate) producer: Producer<'y>,
     client: u64,
     inputs: BTreeMap<TopicPartition, Input>,
+    /// By task: the head that stands beside its committed positions.
+    heads: BTreeMap<u32, Option<Head>>,
     last_poll: Moment,
     last_commit: Moment,
     max_poll: u64,
@@ -86,6 +89,7 @@ impl<'y> SimLog<'y> {
             producer,
             client,
             inputs: BTreeMap::new(),
+            heads: BTreeMap::new(),
             last_poll: now,
             last_commit: now,
             max_poll,
@@ -121,7 +125,7 @@ impl<'y> SimLog<'y> {
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
         stable: bool,
-    ) -> Result<Vec<(u32, TopicPartition, u64)>, ClaimError<SimError>> {
+    ) -> Result<Vec<(u32, TopicPartition, Offset)>, ClaimError<SimError>> {
         self.hand.travel();
         let cluster = self.hand.cluster();
         let mut starts = Vec::new();
@@ -130,14 +134,18 @@ impl<'y> SimLog<'y> {
                 let refused = |what: Refusal| ClaimError::NotNow(format!("{what:?}"));
                 let position = cluster.position(at, stable).map_err(refused)?;
                 let (start, end) = cluster.bounds(at).map_err(refused)?;
-                let position = position.unwrap_or(start);
+                let offset = position.unwrap_or(Offset {
+                    next: start,
+                    head: None,
+                });
+                let position = offset.next;
                 if position < start || position > end {
                     return Err(ClaimError::Failed(SimError::Failed(format!(
                         "task {task} stands at {position} of {} {}, which has {start} to {end}",
                         at.topic, at.partition
                     ))));
                 }
-                starts.push((*task, at.clone(), position));
+                starts.push((*task, at.clone(), offset));
             }
         }
         Ok(starts)
@@ -147,31 +155,45 @@ impl<'y> SimLog<'y> {
     pub(crate) fn claim_from(
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
-        starts: Vec<(u32, TopicPartition, u64)>,
+        starts: Vec<(u32, TopicPartition, Offset)>,
         membership: impl FnOnce(&Self) -> Membership,
     ) -> Result<Vec<Claimed>, ClaimError<SimError>> {
-        let positions = starts.iter().map(|(_, at, next)| (at.clone(), *next));
-        let positions: Vec<_> = positions.collect();
+        // The newest head of a task is that of its last commit: others stand beside positions of
+        // inputs that it consumed nothing from.
+        let mut heads: BTreeMap<u32, Option<Head>> = BTreeMap::new();
+        for (task, _, offset) in &starts {
+            let head = heads.entry(*task).or_default();
+            *head = (*head).max(offset.head);
+        }
+        let with_head = |(task, at, offset): &(u32, TopicPartition, Offset)| {
+            let head = heads.get(task).copied().flatten();
+            let next = offset.next;
+            (at.clone(), Offset { next, head })
+        };
+        let positions: Vec<Position> = starts.iter().map(with_head).collect();
         let ends = match self.write_claim(tasks, &positions, membership) {
             Ok(ends) => ends,
             Err(failure) => return Err(self.claim_failed(failure)),
         };
         self.last_commit = self.hand.now();
         self.hand.reach(Phase::MidTakeover);
-        for (task, at, next) in starts {
-            self.inputs.insert(at, Input::new(task, next));
+        for (task, at, offset) in starts {
+            self.inputs.insert(at, Input::new(task, offset.next));
         }
         let claimed = tasks.iter().map(|(task, _)| Claimed {
             task: *task,
             changelog_end: ends.get(task).copied().unwrap_or(0),
+            head: heads.get(task).copied().flatten(),
         });
-        Ok(claimed.collect())
+        let claimed = claimed.collect();
+        self.heads.extend(heads);
+        Ok(claimed)
     }
 
     fn write_claim(
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
-        positions: &[(TopicPartition, u64)],
+        positions: &[Position],
         membership: impl FnOnce(&Self) -> Membership,
     ) -> Result<BTreeMap<u32, u64>, Failure> {
         let mut owner = MetaWriter::new();
@@ -211,20 +233,35 @@ impl<'y> SimLog<'y> {
         }
     }
 
-    /// The positions that a commit of `staged` holds.
+    /// The positions that a commit of `staged` holds, each with the head of its task beside it.
+    /// `every`: a task that consumed nothing (timers alone) has one of its inputs' in it as it is: the
+    /// head has to stand somewhere, and without any position nobody would ask whose the task is.
     pub(crate) fn positions_of(
         &self,
         staged: &[Staged],
-    ) -> Result<Vec<(TopicPartition, u64)>, CommitError> {
+        every: bool,
+    ) -> Result<Vec<Position>, CommitError> {
         let mut positions = Vec::new();
-        for (at, next) in staged.iter().flat_map(|work| &work.positions) {
-            let Some(input) = self.inputs.get(at) else {
-                return Err(CommitError::Halt(format!(
-                    "{} {} is not one of this worker's inputs",
-                    at.topic, at.partition
-                )));
-            };
-            positions.push((at.clone(), input.behind_markers(*next)));
+        for work in staged {
+            let head = Some(work.head);
+            for (at, next) in &work.positions {
+                let Some(input) = self.inputs.get(at) else {
+                    return Err(CommitError::Halt(format!(
+                        "{} {} is not one of this worker's inputs",
+                        at.topic, at.partition
+                    )));
+                };
+                let next = input.behind_markers(*next);
+                positions.push((at.clone(), Offset { next, head }));
+            }
+            let mut of_task = self.inputs.iter().filter(|(_, i)| i.task == work.task);
+            if work.positions.is_empty()
+                && every
+                && let Some((at, input)) = of_task.next()
+            {
+                let next = input.committed;
+                positions.push((at.clone(), Offset { next, head }));
+            }
         }
         Ok(positions)
     }
@@ -233,7 +270,7 @@ impl<'y> SimLog<'y> {
     pub(crate) fn transact(
         &mut self,
         staged: &[Staged],
-        positions: &[(TopicPartition, u64)],
+        positions: &[Position],
         membership: impl FnOnce(&Self) -> Membership,
     ) -> Result<BTreeMap<u32, u64>, Failure> {
         if self.hand.now().since(self.last_poll) > self.max_poll {
@@ -288,20 +325,14 @@ impl<'y> SimLog<'y> {
     }
 
     /// `positions` are committed.
-    pub(crate) fn advanced(&mut self, positions: &[(TopicPartition, u64)]) {
+    pub(crate) fn advanced(&mut self, positions: &[Position]) {
         self.last_commit = self.hand.now();
-        for (at, next) in positions {
+        for (at, offset) in positions {
             if let Some(input) = self.inputs.get_mut(at) {
-                input.committed = *next;
+                input.committed = offset.next;
+                self.heads.insert(input.task, offset.head);
             }
         }
-    }
-
-    /// A position to be committed where nothing was consumed: it is what the group checks the
-    /// membership by.
-    pub(crate) fn some_position(&self) -> Option<(TopicPartition, u64)> {
-        let (at, input) = self.inputs.iter().next()?;
-        Some((at.clone(), input.committed))
     }
 }
 
@@ -317,11 +348,7 @@ impl WorkerLog for SimLog<'_> {
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
-        let mut positions = self.positions_of(&staged)?;
-        if positions.is_empty() {
-            // Timers alone: without any position the membership would not be looked at.
-            positions.extend(self.some_position());
-        }
+        let positions = self.positions_of(&staged, true)?;
         match self.transact(&staged, &positions, SimLog::membership) {
             Ok(ends) => {
                 self.advanced(&positions);
@@ -358,7 +385,8 @@ impl<'y> MemberLog for SimLog<'y> {
         }
         let behind = self.inputs.iter().filter_map(|(at, input)| {
             let next = input.behind_markers(input.committed);
-            (next > input.committed).then(|| (at.clone(), next))
+            let head = self.heads.get(&input.task).copied().flatten();
+            (next > input.committed).then(|| (at.clone(), Offset { next, head }))
         });
         let positions: Vec<_> = behind.collect();
         if positions.is_empty() {

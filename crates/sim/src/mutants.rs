@@ -200,12 +200,10 @@ impl WorkerLog for Mutant<'_> {
     fn commit(&mut self, mut staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
         self.commits += 1;
         self.spoil(&mut staged);
-        let mut positions = self.inner.positions_of(&staged)?;
-        match self.mutation {
-            Mutation::LeaveOutOffsets => positions.clear(),
-            Mutation::UncheckedTimers => {}
-            _ if positions.is_empty() => positions.extend(self.inner.some_position()),
-            _ => {}
+        let every = self.mutation != Mutation::UncheckedTimers;
+        let mut positions = self.inner.positions_of(&staged, every)?;
+        if self.mutation == Mutation::LeaveOutOffsets {
+            positions.clear();
         }
         if self.mutation == Mutation::WriteStateEarly {
             for work in &staged {

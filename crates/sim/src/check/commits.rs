@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engine::bookkeeping::{self, Bookkeeping, Counts};
-use engine::commit_record;
+use engine::chain::Head;
+use engine::commit_record::CommitRecord;
 use engine::port::{Table, TopicPartition};
 
 use super::owners::is_owner;
 use super::{Found, committed, place, violated, words};
-use crate::cluster::Violation;
+use crate::cluster::{Offset, Violation};
 use crate::cluster::partition::{Fate, Stored};
 use crate::shop::{Shop, TASKS};
 use crate::world::Ran;
@@ -42,14 +43,26 @@ pub(super) fn whole(ran: &Ran, shop: &Arc<Shop>) -> Found {
         let commits = place(&topics.commits, task);
         let mut consumed: BTreeMap<TopicPartition, u64> = BTreeMap::new();
         let mut before = Bookkeeping::default();
+        let mut chain = Head::default();
         for record in committed(&ran.cluster, &commits) {
             let transaction = record.writer.map_or(0, |w| w.transaction);
             let Some(work) = works.get(&(task, transaction)) else {
                 continue;
             };
-            let positions = positions_of(record, &commits)?;
-            let spans = spans(ran, record, &commits, positions, &mut consumed)?;
+            let commit = commit_of(record, &commits)?;
             let book = book_of(work, record, &commits)?;
+            if (commit.previous, commit.head) != (chain, book.chain) {
+                let what = format!(
+                    "a commit goes from {} to {}, after one to {chain}, and its changelog says {}: {}",
+                    commit.previous,
+                    commit.head,
+                    book.chain,
+                    words(&commits, record)
+                );
+                return violated("I3", what);
+            }
+            chain = commit.head;
+            let spans = spans(ran, record, &commits, commit, &mut consumed)?;
             let delta = book.counts.since(&before.counts);
             counted(&delta, spans, work, record, &commits)?;
             if book.clock.stream_time < before.clock.stream_time {
@@ -105,14 +118,10 @@ fn collect<'c>(ran: &'c Ran, shop: &Arc<Shop>) -> Result<Works<'c>, Violation> {
     Ok(works)
 }
 
-fn positions_of(
-    record: &Stored,
-    at: &TopicPartition,
-) -> Result<Vec<(TopicPartition, u64)>, Violation> {
+fn commit_of(record: &Stored, at: &TopicPartition) -> Result<CommitRecord, Violation> {
     let bytes = record.content.value.as_deref().unwrap_or_default();
-    commit_record::decode(bytes).or_else(|corrupt| {
-        violated("I3", format!("{corrupt}: {}", words(at, record)))
-    })
+    CommitRecord::decode(bytes)
+        .or_else(|corrupt| violated("I3", format!("{corrupt}: {}", words(at, record))))
 }
 
 /// How many records a commit consumed, by its record; the same positions are committed with it.
@@ -120,22 +129,25 @@ fn spans(
     ran: &Ran,
     record: &Stored,
     at: &TopicPartition,
-    positions: Vec<(TopicPartition, u64)>,
+    commit: CommitRecord,
     consumed: &mut BTreeMap<TopicPartition, u64>,
 ) -> Result<u64, Violation> {
     let number = record.writer.map_or(0, |w| w.transaction as usize);
     let offsets = number.checked_sub(1);
     let offsets = offsets.and_then(|at| ran.cluster.transactions().get(at));
-    let offsets: BTreeMap<&TopicPartition, u64> = offsets
+    let offsets: BTreeMap<&TopicPartition, Offset> = offsets
         .into_iter()
         .flat_map(|transaction| &transaction.offsets)
         .map(|(at, next)| (ran.cluster.place(*at), *next))
         .collect();
     let mut records = 0;
-    for (input, next) in positions {
+    for (input, next) in commit.consumed.positions {
         let committed = offsets.get(&input).copied();
         // A position may be behind markers where no record follows.
-        let is_same = committed.is_some_and(|c| c >= next && visible(ran, &input, next, c) == 0);
+        let is_same = committed.is_some_and(|c| {
+            let is_at = c.next >= next && visible(ran, &input, next, c.next) == 0;
+            is_at && c.head == Some(commit.head)
+        });
         if !is_same {
             let what = format!(
                 "by its record a commit goes to {next} of {} {}, by its positions to {committed:?}: {}",

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::cluster::Offset;
 use crate::cluster::partition::Writer;
 use crate::time::Moment;
 
@@ -55,8 +56,8 @@ pub struct Transaction {
     pub committed: Option<bool>,
     /// When that was decided.
     pub decided: Moment,
-    /// The positions in it: number of the partition, next offset.
-    pub offsets: Vec<(usize, u64)>,
+    /// The positions in it, by number of the partition.
+    pub offsets: Vec<(usize, Offset)>,
 }
 
 impl Id {

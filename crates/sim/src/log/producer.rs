@@ -5,10 +5,10 @@
 
 use std::rc::Rc;
 
-use engine::port::{OutRecord, TopicPartition};
+use engine::port::OutRecord;
 
 use crate::cluster::partition::{Content, Writer};
-use crate::cluster::{Cluster, LostAnswer, Membership, Refusal, TRANSACTION_TIMEOUT};
+use crate::cluster::{Cluster, LostAnswer, Membership, Position, Refusal, TRANSACTION_TIMEOUT};
 use crate::faults::Phase;
 use crate::hand::Hand;
 use crate::time::Moment;
@@ -105,7 +105,7 @@ impl<'y> Producer<'y> {
     /// Adds positions. None: nothing is asked, and nothing is checked.
     pub(crate) fn offsets(
         &mut self,
-        positions: &[(TopicPartition, u64)],
+        positions: &[Position],
         membership: Membership,
     ) -> Result<(), Failure> {
         if positions.is_empty() {
