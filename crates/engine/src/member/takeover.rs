@@ -4,16 +4,20 @@
 //!
 //! Invariants:
 //! - A task is opened only when the changelog has been read to the owner record that this member wrote:
-//!   nobody else writes behind it, and everything before it is in the store.
+//!   nobody else writes behind it, and everything before it is in the store. Where that very record
+//!   is not there any more, somebody else has claimed the task since, and compaction may have taken
+//!   away more of what was to be read: what was restored is not looked at, and the session ends.
 //! - It is opened only if changelog and committed positions are of the same commit.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Failure;
+use super::{Broken, Failure, Rejoin};
 use crate::chain::Head;
-use crate::group::{ChangelogReader, ChangelogRecord, Claimed, RestorableStore, Span};
+use crate::group::{
+    ChangelogReader, ChangelogRecord, Claimed, Passing, RestorableStore, Span,
+};
 use crate::port::{StateError, TopicPartition};
 use crate::task::{Setup, Task};
 use crate::worker::Owned;
@@ -41,6 +45,8 @@ pub(super) struct Restoring<S> {
     until: u64,
     head: Option<Head>,
     records: u64,
+    /// Whether the owner record of the claim was read.
+    has_owner: bool,
 }
 
 impl<S: RestorableStore> Restoring<S> {
@@ -55,6 +61,7 @@ impl<S: RestorableStore> Restoring<S> {
             until: claimed.changelog_end,
             head: claimed.head,
             records: 0,
+            has_owner: false,
         }
     }
 
@@ -72,6 +79,7 @@ impl<S: RestorableStore> Restoring<S> {
         self.store.restore(record.offset, key, record.value)?;
         self.records += 1;
         self.next = record.offset + 1;
+        self.has_owner |= self.next == self.until;
         Ok(())
     }
 
@@ -148,7 +156,10 @@ impl<S: RestorableStore, C: ChangelogReader> Takeover<S, C> {
         &mut self,
         setup: &Arc<Setup>,
         budget: Duration,
-    ) -> Result<Turn<S>, Failure<C::Error, P>> {
+    ) -> Result<Turn<S>, Broken<Failure<C::Error, P>>>
+    where
+        P: Passing,
+    {
         let tasks = &mut self.tasks;
         let before: Vec<u64> = tasks.values().map(|one| one.records).collect();
         let read = self.reader.read(budget, &mut |record| {
@@ -169,6 +180,10 @@ impl<S: RestorableStore, C: ChangelogReader> Takeover<S, C> {
             return Ok(Turn::Going(moved.collect()));
         }
         let mut opened = Vec::new();
+        if let Some((task, _)) = self.tasks.iter().find(|(_, one)| !one.has_owner) {
+            let what = format!("task {task} was claimed by another member while it was restored");
+            return Err(Broken::Rejoin(Rejoin::Passing(what)));
+        }
         for (task, mut one) in std::mem::take(&mut self.tasks) {
             // Also where the last offsets are no records.
             one.next = one.until;
