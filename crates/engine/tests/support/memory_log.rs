@@ -26,6 +26,10 @@ pub(crate) enum Fault {
     UnknownLost,
     /// Nobody knows; it was written.
     UnknownDone,
+    /// Another owner took over; it was not written.
+    Fenced,
+    /// It can never be written.
+    Halt,
 }
 
 /// The log.
@@ -81,6 +85,12 @@ impl MemoryLog {
     /// Reading stands at the committed positions again, as for a process that has just started.
     pub(crate) fn rewind(&mut self) {
         self.reading = self.committed.clone();
+    }
+
+    /// Reading of `source` stands at its committed position.
+    pub(crate) fn read_from_committed(&mut self, source: &TopicPartition) {
+        let next = self.committed.get(source).copied().unwrap_or_default();
+        self.reading.insert(source.clone(), next);
     }
 
     fn write(&mut self, staged: &Staged) {
@@ -146,7 +156,11 @@ impl WorkerLog for MemoryLog {
                 self.rewind();
                 Err(match fault {
                     Fault::Abort => CommitError::Abort("injected".to_owned()),
-                    _ => CommitError::Indeterminate("injected".to_owned()),
+                    Fault::Fenced => CommitError::Fenced("injected".to_owned()),
+                    Fault::Halt => CommitError::Halt("injected".to_owned()),
+                    Fault::UnknownLost | Fault::UnknownDone => {
+                        CommitError::Indeterminate("injected".to_owned())
+                    }
                 })
             }
         }

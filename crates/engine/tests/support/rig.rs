@@ -36,6 +36,9 @@ pub(crate) const FOREIGN: &str = "foreign";
 /// Task, table, key and value.
 pub(crate) type StateEntry = (u32, Table, Vec<u8>, Arc<[u8]>);
 
+/// What others see, by topic and partition.
+pub(crate) type Outputs = BTreeMap<(TopicName, u32), Vec<Stored>>;
+
 /// A worker, its log, its stores.
 pub(crate) struct Rig {
     pub(crate) log: MemoryLog,
@@ -79,6 +82,21 @@ impl Rig {
             schemas,
             told: BTreeMap::new(),
         }
+    }
+
+    /// What its tasks know besides their records.
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    /// What decodes its inputs.
+    pub(crate) fn inputs(&self) -> Inputs {
+        inputs(&self.schemas)
+    }
+
+    /// The partitions that a task reads.
+    pub(crate) fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
+        inputs_of(&self.setup, task)
     }
 
     /// Who owns `event`, by partition.
@@ -259,15 +277,8 @@ impl Rig {
     }
 
     /// Outputs and dead letters: everything that others see, by topic and partition.
-    pub(crate) fn outputs(&self) -> BTreeMap<(TopicName, u32), Vec<Stored>> {
-        let topics = &self.setup.topics;
-        let mut all = BTreeMap::new();
-        for topic in topics.outputs().into_iter().chain([&topics.dead_letters]) {
-            for (partition, records) in self.log.topic(topic) {
-                all.insert((topic.clone(), partition), records.to_vec());
-            }
-        }
-        all
+    pub(crate) fn outputs(&self) -> Outputs {
+        outputs_in(&self.log, &self.setup.topics)
     }
 
     /// One output, decoded.
@@ -301,6 +312,17 @@ impl Rig {
         }
         out
     }
+}
+
+/// Everything that others see in `log`.
+pub(crate) fn outputs_in(log: &MemoryLog, topics: &Topics) -> Outputs {
+    let mut all = BTreeMap::new();
+    for topic in topics.outputs().into_iter().chain([&topics.dead_letters]) {
+        for (partition, records) in log.topic(topic) {
+            all.insert((topic.clone(), partition), records.to_vec());
+        }
+    }
+    all
 }
 
 /// An output on one line.
@@ -349,6 +371,12 @@ fn source(topic: &str, partition: u32) -> TopicPartition {
     }
 }
 
+fn inputs_of(setup: &Setup, task: u32) -> Vec<TopicPartition> {
+    let mut inputs: Vec<_> = INPUTS.iter().map(|topic| source(topic, task)).collect();
+    inputs.push(source(&setup.topics.routed, task));
+    inputs
+}
+
 fn decoder(schemas: &SchemaSet) -> Decoder {
     Decoder::new(InputRules::new(currency()), schemas).expect("a decoder")
 }
@@ -394,8 +422,7 @@ fn worker(setup: &Arc<Setup>, schemas: &SchemaSet, stores: Vec<MapStore>) -> Wor
         .into_iter()
         .zip(0..)
         .map(|(store, id)| {
-            let mut inputs: Vec<_> = INPUTS.iter().map(|topic| source(topic, id)).collect();
-            inputs.push(source(&setup.topics.routed, id));
+            let inputs = inputs_of(setup, id);
             let task = Task::open(id, setup.clone(), inputs, &store).expect("a task");
             Owned { task, store }
         })
