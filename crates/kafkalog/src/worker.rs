@@ -4,10 +4,10 @@
 //! Invariants:
 //! - One transaction holds a commit's outputs, changelog, routed records, commit records and
 //!   positions. After any failure of it, reading stands at the committed positions again.
-//! - The group is looked after between commits only ([`KafkaWorker::poll`]), so that a task that
-//!   goes has nothing uncommitted.
-//! - A task is read only after it was taken over ([`KafkaWorker::claim`]): its owner record is
-//!   committed, under the present membership, together with the positions that reading starts from.
+//! - The group is looked after only when it is polled ([`MemberLog::poll`]): between commits, so that a
+//!   task that goes has nothing uncommitted.
+//! - A task is read only after it was claimed ([`MemberLog::claim`]): its owner record is committed,
+//!   under the present membership, together with the positions that reading starts from.
 //!
 //! The steps of the protocol, and what happens if the process dies between any two of them, are in
 //! docs/commit-protocol.md.
@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
+use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicPartition,
     WorkerLog,
@@ -29,8 +30,9 @@ use wire::meta::MetaWriter;
 
 use crate::cluster::{Cluster, committed_positions, list_of};
 use crate::error::{KafkaLogError, words};
-use crate::group::{Change, Group};
+use crate::group::Group;
 use crate::native::{PartitionQueue, Taken};
+use crate::reader::Reader;
 use crate::transactions::{Failure, Phases, Stopping, Transactions};
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
@@ -68,24 +70,6 @@ impl Fencing {
             Fencing::DuplicateId => "duplicate_id",
         }
     }
-}
-
-/// A task that was taken over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claimed {
-    /// The task.
-    pub task: u32,
-    /// Its changelog is to be read to here: the owner record is the last before it.
-    pub changelog_end: u64,
-}
-
-/// Why tasks could not be taken over.
-#[derive(Debug)]
-pub enum ClaimError {
-    /// Not now: the group is changing.
-    NotNow(String),
-    /// Not as it is.
-    Failed(KafkaLogError),
 }
 
 struct Input {
@@ -160,89 +144,16 @@ impl KafkaWorker {
         })
     }
 
-    /// Looks after the group: to be called often, and only when nothing is uncommitted.
-    ///
-    /// # Errors
-    /// This member cannot go on and has to join anew.
-    pub fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
-        // Events are served one at a time; a rebalance is one or two of them.
-        for _ in 0..4 {
-            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                let code = error.rdkafka_error_code();
-                if code == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
-                    return Err(KafkaLogError::failed(
-                        "joining the group",
-                        "`kafka.session_timeout` is not within what the brokers allow: 6 s to 30 \
-                         min, or their group.min.session.timeout.ms and \
-                         group.max.session.timeout.ms",
-                    ));
-                }
-                if matches!(
-                    code,
-                    Some(
-                        RDKafkaErrorCode::UnknownTopicOrPartition
-                            | RDKafkaErrorCode::TopicAuthorizationFailed
-                            | RDKafkaErrorCode::GroupAuthorizationFailed
-                            | RDKafkaErrorCode::FencedInstanceId
-                            | RDKafkaErrorCode::Fatal
-                    )
-                ) {
-                    return Err(KafkaLogError::failed("the group", error));
-                }
-                tracing::info!(target: "kafka", worker = self.number, %error, "while polling");
-            }
-        }
-        self.last_poll = Instant::now();
-        let changes = self.consumer.context().changes();
-        let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
-        for change in &changes {
-            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
-                self.inputs.retain(|_, input| !tasks.contains(&input.task));
-            }
-        }
-        Ok(changes)
-    }
-
     /// Waits until there may be something to do, at most `timeout`.
     pub fn wait(&self, timeout: Duration) {
         thread::park_timeout(timeout);
-    }
-
-    /// Takes tasks over: writes their owner records, and commits the positions that reading starts
-    /// from, in one transaction under the present membership. Then their inputs are assigned.
-    /// Nothing may be uncommitted.
-    ///
-    /// # Errors
-    /// See [`ClaimError`]; of a claim that failed nothing remains.
-    pub fn claim(
-        &mut self,
-        tasks: &[(u32, Vec<TopicPartition>)],
-    ) -> Result<Vec<Claimed>, ClaimError> {
-        let starts = self.starts(tasks)?;
-        let positions: Vec<_> = starts
-            .iter()
-            .map(|(_, at, next)| (at.clone(), *next))
-            .collect();
-        let offsets = match self.write_claim(tasks, &positions) {
-            Ok(offsets) => offsets,
-            Err(failure) => return Err(self.claim_failed(failure)),
-        };
-        self.last_commit = Instant::now();
-        // The queues first, so that no record goes elsewhere.
-        let assigned = self.assign(starts, &positions);
-        assigned.map_err(ClaimError::Failed)?;
-        let claimed = tasks.iter().map(|(task, _)| Claimed {
-            task: *task,
-            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
-        });
-        Ok(claimed.collect())
     }
 
     /// Where reading of each input starts: at the group's stable position, or at the beginning.
     fn starts(
         &self,
         tasks: &[(u32, Vec<TopicPartition>)],
-    ) -> Result<Vec<(u32, TopicPartition, u64)>, ClaimError> {
+    ) -> Result<Vec<(u32, TopicPartition, u64)>, ClaimError<KafkaLogError>> {
         let inputs = tasks.iter().flat_map(|(_, inputs)| inputs).cloned();
         let inputs: Vec<TopicPartition> = inputs.collect();
         let positions = committed_positions(&self.consumer, &inputs)
@@ -337,7 +248,7 @@ impl KafkaWorker {
         Ok(())
     }
 
-    fn claim_failed(&mut self, failure: Failure) -> ClaimError {
+    fn claim_failed(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
         match failure {
             Failure::Abort(what) => match self.transactions.abort() {
                 Ok(()) => ClaimError::NotNow(what),
@@ -347,7 +258,7 @@ impl KafkaWorker {
         }
     }
 
-    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError {
+    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
         ClaimError::Failed(match failure {
             Failure::Halt(error) => error,
             Failure::Fenced(what) => {
@@ -369,30 +280,6 @@ impl KafkaWorker {
             .group_metadata()
             .ok_or_else(|| Failure::Abort("not a member of the group".to_owned()))?;
         self.transactions.offsets(positions, &member)
-    }
-
-    /// Brings the committed positions to the ends of what was read where nothing was consumed:
-    /// behind the markers of transactions when it has been quiet for a moment, and all of them now
-    /// and then, before brokers forget them.
-    ///
-    /// # Errors
-    /// As [`WorkerLog::commit`].
-    pub fn settle(&mut self) -> Result<(), CommitError> {
-        if self.last_commit.elapsed() < SETTLE_AFTER {
-            return Ok(());
-        }
-        let behind = self.inputs.iter().filter_map(|(at, input)| {
-            let next = input.behind_markers(input.committed);
-            let is_due = next > input.committed || input.is_old();
-            is_due.then(|| (at.clone(), next))
-        });
-        let positions: Vec<_> = behind.collect();
-        if positions.is_empty() {
-            return Ok(());
-        }
-        self.transact(&[], &positions)?;
-        self.committed(&positions);
-        Ok(())
     }
 
     fn transact(
@@ -632,6 +519,98 @@ impl WorkerLog for KafkaWorker {
             work.into_committed(end)
         };
         Ok(staged.into_iter().map(committed).collect())
+    }
+}
+
+impl MemberLog for KafkaWorker {
+    type Error = KafkaLogError;
+    type Changelog = Reader;
+
+    fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
+        // Events are served one at a time; a rebalance is one or two of them.
+        for _ in 0..4 {
+            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+                let code = error.rdkafka_error_code();
+                if code == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
+                    return Err(KafkaLogError::failed(
+                        "joining the group",
+                        "`kafka.session_timeout` is not within what the brokers allow: 6 s to 30 \
+                         min, or their group.min.session.timeout.ms and \
+                         group.max.session.timeout.ms",
+                    ));
+                }
+                if matches!(
+                    code,
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                            | RDKafkaErrorCode::TopicAuthorizationFailed
+                            | RDKafkaErrorCode::GroupAuthorizationFailed
+                            | RDKafkaErrorCode::FencedInstanceId
+                            | RDKafkaErrorCode::Fatal
+                    )
+                ) {
+                    return Err(KafkaLogError::failed("the group", error));
+                }
+                tracing::info!(target: "kafka", worker = self.number, %error, "while polling");
+            }
+        }
+        self.last_poll = Instant::now();
+        let changes = self.consumer.context().changes();
+        let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
+        for change in &changes {
+            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                self.inputs.retain(|_, input| !tasks.contains(&input.task));
+            }
+        }
+        Ok(changes)
+    }
+
+    fn claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<Claimed>, ClaimError<KafkaLogError>> {
+        let starts = self.starts(tasks)?;
+        let positions: Vec<_> = starts
+            .iter()
+            .map(|(_, at, next)| (at.clone(), *next))
+            .collect();
+        let offsets = match self.write_claim(tasks, &positions) {
+            Ok(offsets) => offsets,
+            Err(failure) => return Err(self.claim_failed(failure)),
+        };
+        self.last_commit = Instant::now();
+        // The queues first, so that no record goes elsewhere.
+        let assigned = self.assign(starts, &positions);
+        assigned.map_err(ClaimError::Failed)?;
+        let claimed = tasks.iter().map(|(task, _)| Claimed {
+            task: *task,
+            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
+        });
+        Ok(claimed.collect())
+    }
+
+    fn changelog(&mut self, spans: Vec<Span>) -> Result<Reader, KafkaLogError> {
+        self.cluster.reader(spans)
+    }
+
+    /// Where it has been quiet for a moment; and all positions now and then, before brokers forget
+    /// them.
+    fn settle(&mut self) -> Result<(), CommitError> {
+        if self.last_commit.elapsed() < SETTLE_AFTER {
+            return Ok(());
+        }
+        let behind = self.inputs.iter().filter_map(|(at, input)| {
+            let next = input.behind_markers(input.committed);
+            let is_due = next > input.committed || input.is_old();
+            is_due.then(|| (at.clone(), next))
+        });
+        let positions: Vec<_> = behind.collect();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.transact(&[], &positions)?;
+        self.committed(&positions);
+        Ok(())
     }
 }
 

@@ -481,7 +481,7 @@ fn who_leaves_checkpoints_and_closes_everything() {
     let Scene {
         log,
         process,
-        member,
+        mut member,
         ..
     } = scene;
     member.leave(&process).expect("a farewell");

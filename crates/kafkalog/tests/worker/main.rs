@@ -14,8 +14,9 @@ mod shop;
 
 use std::time::{Duration, Instant};
 
+use engine::group::{Change, MemberLog, Span};
 use engine::port::{CommitError, Read, Table, WorkerLog};
-use kafkalog::{Change, Fencing, KafkaLogError, KafkaWorker, OWNER_KEY, Settings, Span};
+use kafkalog::{Fencing, KafkaLogError, KafkaWorker, OWNER_KEY, Settings};
 use kafkatest::Broker;
 use rdkafka::producer::Producer;
 use shop::{
