@@ -322,7 +322,7 @@ impl<S: RestorableStore, C: ChangelogReader> Member<S, C> {
     ///
     /// # Errors
     /// A store cannot be written or closed.
-    pub fn leave<P: Stores<Store = S>>(mut self, stores: &P) -> Result<(), P::Error> {
+    pub fn leave<P: Stores<Store = S>>(&mut self, stores: &P) -> Result<(), P::Error> {
         self.give_up(stores, &|_| true)
     }
 

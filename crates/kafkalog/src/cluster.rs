@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
+use engine::chain::Head;
 use engine::port::TopicPartition;
 use engine::topics::Topics;
 use rdkafka::config::FromClientConfigAndContext;
@@ -148,8 +149,9 @@ impl Cluster {
         &self,
         partitions: &[TopicPartition],
     ) -> Result<BTreeMap<TopicPartition, Option<u64>>, KafkaLogError> {
-        patiently(|| committed_positions(&self.committed, partitions))
-            .map_err(|e| self.unreachable("asking for committed positions", e))
+        let stands = patiently(|| committed_positions(&self.committed, partitions))
+            .map_err(|e| self.unreachable("asking for committed positions", e))?;
+        Ok(stands.into_iter().map(|(at, s)| (at, s.next)).collect())
     }
 
     /// The first offset of `at` whose record was written at `time` or later; `None` if all are older.
@@ -237,11 +239,20 @@ fn is_passing(error: &KafkaError) -> bool {
     )
 }
 
+/// What the group has committed of a partition.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Stands {
+    /// The position, if there is one.
+    pub(crate) next: Option<u64>,
+    /// The head of a chain of commits that stands beside it.
+    pub(crate) head: Option<Head>,
+}
+
 /// The group's stable committed positions.
 pub(crate) fn committed_positions<C: rdkafka::consumer::ConsumerContext>(
     consumer: &BaseConsumer<C>,
     partitions: &[TopicPartition],
-) -> Result<BTreeMap<TopicPartition, Option<u64>>, KafkaError> {
+) -> Result<BTreeMap<TopicPartition, Stands>, KafkaError> {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for at in partitions {
         list.add_partition(&at.topic, at.partition.cast_signed());
@@ -254,7 +265,11 @@ pub(crate) fn committed_positions<C: rdkafka::consumer::ConsumerContext>(
         if let Some(element) = &element {
             element.error()?;
         }
-        positions.insert(at.clone(), element.and_then(|e| stored(e.offset())));
+        let stands = element.map(|element| Stands {
+            next: stored(element.offset()),
+            head: Head::parse(element.metadata()),
+        });
+        positions.insert(at.clone(), stands.unwrap_or_default());
     }
     Ok(positions)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with the cluster, in words that say what to do.
 
+use engine::group::Passing;
 use engine::port::{LogError, TopicPartition};
 use rdkafka::error::KafkaError;
 
@@ -102,6 +103,15 @@ impl KafkaLogError {
             doing,
             what: what.to_string(),
         }
+    }
+}
+
+impl Passing for KafkaLogError {
+    fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            KafkaLogError::Unreachable { .. } | KafkaLogError::Restart(_)
+        )
     }
 }
 

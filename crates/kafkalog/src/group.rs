@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use engine::group::Change;
 use engine::port::{TopicName, TopicPartition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -20,18 +21,6 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
 use crate::context;
-
-/// A change of what this worker has.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
-    /// These tasks are its own now, and are to be taken over.
-    Assigned(Vec<u32>),
-    /// These tasks go to somebody else; everything of them was committed before.
-    Revoked(Vec<u32>),
-    /// These tasks have gone to somebody else already: the group has not heard of this worker for
-    /// too long.
-    Lost(Vec<u32>),
-}
 
 /// The consumer's context: keeps the books of the group.
 pub(crate) struct Group {

@@ -1,4 +1,4 @@
-//! The log port on Apache Kafka.
+//! The log's ports on Apache Kafka.
 //!
 //! A worker ([`KafkaWorker`]) is one member of the consumer group with one transactional producer;
 //! the application as a whole is seen through [`Cluster`]. docs/commit-protocol.md tells the protocol.
@@ -8,6 +8,7 @@ mod context;
 mod dead_letter;
 mod error;
 mod group;
+mod input;
 mod marks;
 mod native;
 mod purge;
@@ -19,9 +20,8 @@ mod worker;
 
 pub use cluster::{Cluster, Sizes};
 pub use error::KafkaLogError;
-pub use group::Change;
 pub use marks::Appender;
-pub use reader::{Reader, Seen, Span};
+pub use reader::{Reader, Seen};
 pub use settings::Settings;
 pub use transactions::{Phases, Stopping};
-pub use worker::{ClaimError, Claimed, Fencing, KafkaWorker, OWNER_KEY};
+pub use worker::{Fencing, KafkaWorker, OWNER_KEY};

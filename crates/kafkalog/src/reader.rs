@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
+use engine::group::{ChangelogReader, ChangelogRecord, Span};
 use engine::port::TopicPartition;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -43,17 +44,6 @@ impl Seen<'_> {
     pub fn headers(&self) -> Vec<(String, Vec<u8>)> {
         self.headers.list()
     }
-}
-
-/// A span of a partition.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Span {
-    /// The partition.
-    pub at: TopicPartition,
-    /// First offset to read.
-    pub from: u64,
-    /// Offset at which to end.
-    pub until: u64,
 }
 
 struct Lane {
@@ -181,6 +171,25 @@ impl Reader {
     #[must_use]
     pub fn quiet_for(&self) -> Duration {
         self.quiet_since.elapsed()
+    }
+}
+
+impl ChangelogReader for Reader {
+    type Error = KafkaLogError;
+
+    fn read<E: From<KafkaLogError>>(
+        &mut self,
+        budget: Duration,
+        each: &mut dyn FnMut(ChangelogRecord<'_>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        Reader::read(self, budget, |seen| {
+            each(ChangelogRecord {
+                at: seen.at,
+                offset: seen.offset,
+                key: seen.key,
+                value: seen.value,
+            })
+        })
     }
 }
 

@@ -7,16 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::port::{OutRecord, TopicName, TopicPartition};
+use engine::port::{OutRecord, TopicName};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rustc_hash::FxHashMap;
 
-use crate::cluster::{Cluster, list_of};
+use crate::cluster::Cluster;
 use crate::context;
 use crate::dead_letter;
 use crate::error::KafkaLogError;
@@ -243,14 +244,13 @@ impl Transactions {
     /// Adds the positions of the group's member to the transaction.
     pub(crate) fn offsets(
         &mut self,
-        positions: &[(TopicPartition, u64)],
+        positions: &TopicPartitionList,
         member: &ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         let started = Instant::now();
         self.phases.produce = started - self.began;
-        let list = list_of(positions).map_err(Failure::Halt)?;
         let sent = self.patiently("send_offsets_to_transaction", |p| {
-            p.send_offsets_to_transaction(&list, member, SLICE)
+            p.send_offsets_to_transaction(positions, member, SLICE)
                 .map_err(translated)
         });
         self.phases.offsets = started.elapsed();

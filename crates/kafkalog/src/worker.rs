@@ -4,10 +4,10 @@
 //! Invariants:
 //! - One transaction holds a commit's outputs, changelog, routed records, commit records and
 //!   positions. After any failure of it, reading stands at the committed positions again.
-//! - The group is looked after between commits only ([`KafkaWorker::poll`]), so that a task that
-//!   goes has nothing uncommitted.
-//! - A task is read only after it was taken over ([`KafkaWorker::claim`]): its owner record is
-//!   committed, under the present membership, together with the positions that reading starts from.
+//! - The group is looked after only when it is polled ([`MemberLog::poll`]): between commits, so that a
+//!   task that goes has nothing uncommitted.
+//! - A task is read only after it was claimed ([`MemberLog::claim`]): its owner record is committed,
+//!   under the present membership, together with the positions that reading starts from.
 //!
 //! The steps of the protocol, and what happens if the process dies between any two of them, are in
 //! docs/commit-protocol.md.
@@ -18,19 +18,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
+use engine::chain::Head;
+use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
-    CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicPartition,
-    WorkerLog,
+    CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
 };
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use wire::meta::MetaWriter;
 
-use crate::cluster::{Cluster, committed_positions, list_of};
+use crate::cluster::{Cluster, Stands, committed_positions, list_of};
 use crate::error::{KafkaLogError, words};
-use crate::group::{Change, Group};
-use crate::native::{PartitionQueue, Taken};
+use crate::group::Group;
+use crate::input::Input;
+use crate::native::PartitionQueue;
+use crate::reader::Reader;
 use crate::transactions::{Failure, Phases, Stopping, Transactions};
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
@@ -40,9 +43,6 @@ pub const OWNER_KEY: &[u8] = b"owner";
 const SEEK: Duration = Duration::from_secs(10);
 /// How long an idle worker leaves positions behind the markers of transactions.
 const SETTLE_AFTER: Duration = Duration::from_millis(200);
-/// How often positions are committed though nothing was consumed: brokers forget those of topics
-/// that a group does not subscribe to.
-const RECOMMIT_AFTER: Duration = Duration::from_secs(1_800);
 
 /// Why a producer was fenced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,38 +70,11 @@ impl Fencing {
     }
 }
 
-/// A task that was taken over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claimed {
-    /// The task.
-    pub task: u32,
-    /// Its changelog is to be read to here: the owner record is the last before it.
-    pub changelog_end: u64,
-}
-
-/// Why tasks could not be taken over.
-#[derive(Debug)]
-pub enum ClaimError {
-    /// Not now: the group is changing.
-    NotNow(String),
-    /// Not as it is.
-    Failed(KafkaLogError),
-}
-
-struct Input {
-    task: u32,
-    queue: PartitionQueue<Group>,
-    /// Where reading stands: after all that was handed out.
-    next: u64,
-    /// The committed position.
-    committed: u64,
-    /// When it was last committed.
-    committed_at: Instant,
-    /// Since when there may be more that has not come.
-    waiting_since: Option<Instant>,
-    failed: Option<String>,
-    /// When the last record that was handed out had been written.
-    last_read: Option<TimeMs>,
+/// Where tasks that are claimed start from.
+#[derive(Default)]
+struct Starts {
+    inputs: Vec<(u32, TopicPartition, u64)>,
+    heads: BTreeMap<u32, Head>,
 }
 
 /// A worker's side of the cluster.
@@ -112,6 +85,8 @@ pub struct KafkaWorker {
     nonce: String,
     transactions: Transactions,
     inputs: BTreeMap<TopicPartition, Input>,
+    /// The head of each task's chain of commits, which stands beside its position in `internal.routed`.
+    heads: BTreeMap<u32, Head>,
     consumer: Arc<BaseConsumer<Group>>,
     last_poll: Instant,
     /// When positions were last committed.
@@ -153,6 +128,7 @@ impl KafkaWorker {
             nonce: nonce.to_owned(),
             transactions,
             inputs: BTreeMap::new(),
+            heads: BTreeMap::new(),
             consumer: Arc::new(consumer),
             last_poll: now,
             last_commit: now,
@@ -160,99 +136,28 @@ impl KafkaWorker {
         })
     }
 
-    /// Looks after the group: to be called often, and only when nothing is uncommitted.
-    ///
-    /// # Errors
-    /// This member cannot go on and has to join anew.
-    pub fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
-        // Events are served one at a time; a rebalance is one or two of them.
-        for _ in 0..4 {
-            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
-                let code = error.rdkafka_error_code();
-                if code == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
-                    return Err(KafkaLogError::failed(
-                        "joining the group",
-                        "`kafka.session_timeout` is not within what the brokers allow: 6 s to 30 \
-                         min, or their group.min.session.timeout.ms and \
-                         group.max.session.timeout.ms",
-                    ));
-                }
-                if matches!(
-                    code,
-                    Some(
-                        RDKafkaErrorCode::UnknownTopicOrPartition
-                            | RDKafkaErrorCode::TopicAuthorizationFailed
-                            | RDKafkaErrorCode::GroupAuthorizationFailed
-                            | RDKafkaErrorCode::FencedInstanceId
-                            | RDKafkaErrorCode::Fatal
-                    )
-                ) {
-                    return Err(KafkaLogError::failed("the group", error));
-                }
-                tracing::info!(target: "kafka", worker = self.number, %error, "while polling");
-            }
-        }
-        self.last_poll = Instant::now();
-        let changes = self.consumer.context().changes();
-        let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
-        for change in &changes {
-            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
-                self.inputs.retain(|_, input| !tasks.contains(&input.task));
-            }
-        }
-        Ok(changes)
-    }
-
     /// Waits until there may be something to do, at most `timeout`.
     pub fn wait(&self, timeout: Duration) {
         thread::park_timeout(timeout);
     }
 
-    /// Takes tasks over: writes their owner records, and commits the positions that reading starts
-    /// from, in one transaction under the present membership. Then their inputs are assigned.
-    /// Nothing may be uncommitted.
-    ///
-    /// # Errors
-    /// See [`ClaimError`]; of a claim that failed nothing remains.
-    pub fn claim(
-        &mut self,
-        tasks: &[(u32, Vec<TopicPartition>)],
-    ) -> Result<Vec<Claimed>, ClaimError> {
-        let starts = self.starts(tasks)?;
-        let positions: Vec<_> = starts
-            .iter()
-            .map(|(_, at, next)| (at.clone(), *next))
-            .collect();
-        let offsets = match self.write_claim(tasks, &positions) {
-            Ok(offsets) => offsets,
-            Err(failure) => return Err(self.claim_failed(failure)),
-        };
-        self.last_commit = Instant::now();
-        // The queues first, so that no record goes elsewhere.
-        let assigned = self.assign(starts, &positions);
-        assigned.map_err(ClaimError::Failed)?;
-        let claimed = tasks.iter().map(|(task, _)| Claimed {
-            task: *task,
-            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
-        });
-        Ok(claimed.collect())
-    }
-
-    /// Where reading of each input starts: at the group's stable position, or at the beginning.
+    /// Where reading of each input starts: at the group's stable position, or at the beginning; and the
+    /// heads of the tasks' chains, as far as they have any.
     fn starts(
         &self,
         tasks: &[(u32, Vec<TopicPartition>)],
-    ) -> Result<Vec<(u32, TopicPartition, u64)>, ClaimError> {
+    ) -> Result<Starts, ClaimError<KafkaLogError>> {
         let inputs = tasks.iter().flat_map(|(_, inputs)| inputs).cloned();
         let inputs: Vec<TopicPartition> = inputs.collect();
         let positions = committed_positions(&self.consumer, &inputs)
             .map_err(|e| ClaimError::NotNow(format!("positions are not to be had: {e}")))?;
-        let mut starts = Vec::with_capacity(inputs.len());
+        let mut starts = Starts::default();
         for (task, inputs) in tasks {
             for at in inputs {
                 let bounds = self.cluster.bounds(at);
                 let (start, end) = bounds.map_err(|e| ClaimError::NotNow(e.to_string()))?;
-                let position = positions.get(at).copied().flatten().unwrap_or(start);
+                let Stands { next, head } = positions.get(at).copied().unwrap_or_default();
+                let position = next.unwrap_or(start);
                 let failed = if position < start {
                     Some(KafkaLogError::Overtaken {
                         task: *task,
@@ -273,7 +178,12 @@ impl KafkaWorker {
                 if let Some(error) = failed {
                     return Err(ClaimError::Failed(error));
                 }
-                starts.push((*task, at.clone(), position));
+                if at.topic == self.cluster.topics().routed
+                    && let Some(head) = head
+                {
+                    starts.heads.insert(*task, head);
+                }
+                starts.inputs.push((*task, at.clone(), position));
             }
         }
         Ok(starts)
@@ -283,6 +193,7 @@ impl KafkaWorker {
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
         positions: &[(TopicPartition, u64)],
+        heads: &BTreeMap<u32, Head>,
     ) -> Result<BTreeMap<usize, u64>, Failure> {
         let mut owner = MetaWriter::new();
         owner.text(&self.cluster.settings().transactional_id(self.number));
@@ -301,7 +212,7 @@ impl KafkaWorker {
             };
             self.transactions.send(&record, mark_of(*task))?;
         }
-        self.send_positions(positions)?;
+        self.send_positions(positions, heads)?;
         self.transactions.commit()
     }
 
@@ -337,7 +248,7 @@ impl KafkaWorker {
         Ok(())
     }
 
-    fn claim_failed(&mut self, failure: Failure) -> ClaimError {
+    fn claim_failed(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
         match failure {
             Failure::Abort(what) => match self.transactions.abort() {
                 Ok(()) => ClaimError::NotNow(what),
@@ -347,7 +258,7 @@ impl KafkaWorker {
         }
     }
 
-    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError {
+    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
         ClaimError::Failed(match failure {
             Failure::Halt(error) => error,
             Failure::Fenced(what) => {
@@ -361,44 +272,32 @@ impl KafkaWorker {
         })
     }
 
-    fn send_positions(&mut self, positions: &[(TopicPartition, u64)]) -> Result<(), Failure> {
+    fn send_positions(
+        &mut self,
+        positions: &[(TopicPartition, u64)],
+        heads: &BTreeMap<u32, Head>,
+    ) -> Result<(), Failure> {
         // Taken here, on the thread that serves the group, and with nothing served since the
         // ownership of these tasks was seen.
         let member = self
             .consumer
             .group_metadata()
             .ok_or_else(|| Failure::Abort("not a member of the group".to_owned()))?;
-        self.transactions.offsets(positions, &member)
-    }
-
-    /// Brings the committed positions to the ends of what was read where nothing was consumed:
-    /// behind the markers of transactions when it has been quiet for a moment, and all of them now
-    /// and then, before brokers forget them.
-    ///
-    /// # Errors
-    /// As [`WorkerLog::commit`].
-    pub fn settle(&mut self) -> Result<(), CommitError> {
-        if self.last_commit.elapsed() < SETTLE_AFTER {
-            return Ok(());
+        let list = list_of(positions).map_err(Failure::Halt)?;
+        for mut element in list.elements_for_topic(&self.cluster.topics().routed) {
+            let task = element.partition().cast_unsigned();
+            if let Some(head) = heads.get(&task) {
+                element.set_metadata(head.to_string());
+            }
         }
-        let behind = self.inputs.iter().filter_map(|(at, input)| {
-            let next = input.behind_markers(input.committed);
-            let is_due = next > input.committed || input.is_old();
-            is_due.then(|| (at.clone(), next))
-        });
-        let positions: Vec<_> = behind.collect();
-        if positions.is_empty() {
-            return Ok(());
-        }
-        self.transact(&[], &positions)?;
-        self.committed(&positions);
-        Ok(())
+        self.transactions.offsets(&list, &member)
     }
 
     fn transact(
         &mut self,
         staged: &[Staged],
         positions: &[(TopicPartition, u64)],
+        heads: &BTreeMap<u32, Head>,
     ) -> Result<BTreeMap<usize, u64>, CommitError> {
         let silent = self.last_poll.elapsed();
         if silent > self.cluster.settings().max_poll_interval {
@@ -408,7 +307,7 @@ impl KafkaWorker {
                 silent.as_secs()
             )));
         }
-        match self.try_transact(staged, positions) {
+        match self.try_transact(staged, positions, heads) {
             Ok(offsets) => Ok(offsets),
             Err(failure) => Err(self.commit_failed(failure)),
         }
@@ -418,6 +317,7 @@ impl KafkaWorker {
         &mut self,
         staged: &[Staged],
         positions: &[(TopicPartition, u64)],
+        heads: &BTreeMap<u32, Head>,
     ) -> Result<BTreeMap<usize, u64>, Failure> {
         self.transactions.begin()?;
         let changelog = Arc::clone(&self.cluster.topics().changelog);
@@ -435,7 +335,7 @@ impl KafkaWorker {
                 self.transactions.send(record, mark)?;
             }
         }
-        self.send_positions(positions)?;
+        self.send_positions(positions, heads)?;
         self.transactions.commit()
     }
 
@@ -618,14 +518,20 @@ impl WorkerLog for KafkaWorker {
             };
             positions.push((at.clone(), input.behind_markers(*next)));
         }
-        // Positions of inputs where little happens go along now and then.
+        let mut heads = self.heads.clone();
+        heads.extend(staged.iter().map(|work| (work.task, work.head)));
+        // Positions of inputs where little happens go along now and then; and those that heads stand
+        // beside, with every commit of their tasks.
         let consumed: BTreeSet<_> = positions.iter().map(|(at, _)| at.clone()).collect();
         for (at, input) in &self.inputs {
-            if input.is_old() && !consumed.contains(at) {
+            let has_head = at.topic == self.cluster.topics().routed
+                && staged.iter().any(|work| work.task == input.task);
+            if (has_head || input.is_old()) && !consumed.contains(at) {
                 positions.push((at.clone(), input.committed));
             }
         }
-        let offsets = self.transact(&staged, &positions)?;
+        let offsets = self.transact(&staged, &positions, &heads)?;
+        self.heads = heads;
         self.committed(&positions);
         let committed = |work: Staged| {
             let end = offsets.get(&mark_of(work.task)).map_or(0, |at| at + 1);
@@ -635,68 +541,100 @@ impl WorkerLog for KafkaWorker {
     }
 }
 
-impl Input {
-    fn take(&mut self, source: &TopicPartition, max: usize) -> Vec<Record> {
-        let mut records = Vec::new();
-        let Input {
-            queue,
-            next,
-            failed,
-            last_read,
-            ..
-        } = self;
-        queue.take(max, |taken| match taken {
-            Taken::Message {
-                offset,
-                timestamp,
-                key,
-                value,
-            } => {
-                // What was fetched before reading went back is dropped by librdkafka; this holds
-                // whatever it does.
-                if offset < *next {
-                    return;
+impl MemberLog for KafkaWorker {
+    type Error = KafkaLogError;
+    type Changelog = Reader;
+
+    fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
+        // Events are served one at a time; a rebalance is one or two of them.
+        for _ in 0..4 {
+            if let Some(Err(error)) = self.consumer.poll(Duration::ZERO) {
+                let code = error.rdkafka_error_code();
+                if code == Some(RDKafkaErrorCode::InvalidSessionTimeout) {
+                    return Err(KafkaLogError::failed(
+                        "joining the group",
+                        "`kafka.session_timeout` is not within what the brokers allow: 6 s to 30 \
+                         min, or their group.min.session.timeout.ms and \
+                         group.max.session.timeout.ms",
+                    ));
                 }
-                *next = offset + 1;
-                *last_read = Some(TimeMs(timestamp));
-                records.push(Record {
-                    source: source.clone(),
-                    offset,
-                    timestamp: TimeMs(timestamp),
-                    key: key.map(<[u8]>::to_vec),
-                    value: value.map(<[u8]>::to_vec),
-                });
+                if matches!(
+                    code,
+                    Some(
+                        RDKafkaErrorCode::UnknownTopicOrPartition
+                            | RDKafkaErrorCode::TopicAuthorizationFailed
+                            | RDKafkaErrorCode::GroupAuthorizationFailed
+                            | RDKafkaErrorCode::FencedInstanceId
+                            | RDKafkaErrorCode::Fatal
+                    )
+                ) {
+                    return Err(KafkaLogError::failed("the group", error));
+                }
+                tracing::info!(target: "kafka", worker = self.number, %error, "while polling");
             }
-            // Members are not told of ends.
-            Taken::End(_) => {}
-            Taken::Error(code, text) => {
-                *failed = Some(format!("{text} ({})", RDKafkaErrorCode::from(code)));
-            }
-        });
-        records
-    }
-
-    /// Whether the committed position is so old that it is to be committed again.
-    fn is_old(&self) -> bool {
-        self.committed_at.elapsed() >= RECOMMIT_AFTER
-    }
-
-    /// Whether everything that the broker had at its last answer was handed out.
-    fn has_caught_up(&self) -> bool {
-        let end = self.queue.end();
-        end.is_some_and(|end| self.next >= end || self.behind_markers(self.next) >= end)
-    }
-
-    /// The position to commit when everything before `consumed` is consumed: behind what is no
-    /// record, where nothing else follows.
-    fn behind_markers(&self, consumed: u64) -> u64 {
-        if consumed < self.next {
-            return consumed;
         }
-        // Between the last record that was handed out and the position there are only markers.
-        self.queue
-            .position()
-            .map_or(consumed, |at| at.max(consumed))
+        self.last_poll = Instant::now();
+        let changes = self.consumer.context().changes();
+        let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
+        for change in &changes {
+            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                self.inputs.retain(|_, input| !tasks.contains(&input.task));
+                self.heads.retain(|task, _| !tasks.contains(task));
+            }
+        }
+        Ok(changes)
+    }
+
+    fn claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<Claimed>, ClaimError<KafkaLogError>> {
+        let Starts { inputs, heads } = self.starts(tasks)?;
+        let positions: Vec<_> = inputs
+            .iter()
+            .map(|(_, at, next)| (at.clone(), *next))
+            .collect();
+        let offsets = match self.write_claim(tasks, &positions, &heads) {
+            Ok(offsets) => offsets,
+            Err(failure) => return Err(self.claim_failed(failure)),
+        };
+        self.last_commit = Instant::now();
+        // The queues first, so that no record goes elsewhere.
+        let assigned = self.assign(inputs, &positions);
+        assigned.map_err(ClaimError::Failed)?;
+        let claimed = tasks.iter().map(|(task, _)| Claimed {
+            task: *task,
+            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
+            head: heads.get(task).copied(),
+        });
+        let claimed = claimed.collect();
+        self.heads.extend(heads);
+        Ok(claimed)
+    }
+
+    fn changelog(&mut self, spans: Vec<Span>) -> Result<Reader, KafkaLogError> {
+        self.cluster.reader(spans)
+    }
+
+    /// Where it has been quiet for a moment; and all positions now and then, before brokers forget
+    /// them.
+    fn settle(&mut self) -> Result<(), CommitError> {
+        if self.last_commit.elapsed() < SETTLE_AFTER {
+            return Ok(());
+        }
+        let behind = self.inputs.iter().filter_map(|(at, input)| {
+            let next = input.behind_markers(input.committed);
+            let is_due = next > input.committed || input.is_old();
+            is_due.then(|| (at.clone(), next))
+        });
+        let positions: Vec<_> = behind.collect();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let heads = self.heads.clone();
+        self.transact(&[], &positions, &heads)?;
+        self.committed(&positions);
+        Ok(())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use domain::time::TimeMs;
+use engine::member::Failure;
+use kafkalog::KafkaLogError;
 use wire::mapping::MappingProblem;
 
 /// The runtime's errors.
@@ -82,7 +84,7 @@ pub enum RuntimeError {
     },
     /// Kafka.
     #[error(transparent)]
-    Kafka(#[from] kafkalog::KafkaLogError),
+    Kafka(#[from] KafkaLogError),
     /// The application's topics.
     #[error(transparent)]
     Topics(#[from] kafkalog::topics::TopicsError),
@@ -121,19 +123,29 @@ pub enum RuntimeError {
     Interrupted,
 }
 
+impl From<Failure<KafkaLogError, RuntimeError>> for RuntimeError {
+    fn from(failure: Failure<KafkaLogError, RuntimeError>) -> RuntimeError {
+        match failure {
+            Failure::Log(error) => error.into(),
+            Failure::Stores(error) => error,
+        }
+    }
+}
+
 impl RuntimeError {
     /// Whether the same may succeed in a while: the brokers do not answer just now.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        use kafkalog::KafkaLogError;
+        use engine::group::Passing;
         use kafkalog::topics::TopicsError;
-        matches!(
-            self,
-            RuntimeError::Kafka(KafkaLogError::Unreachable { .. } | KafkaLogError::Restart(_))
-                | RuntimeError::Topics(
-                    TopicsError::Unreachable { .. } | TopicsError::Refused { .. }
-                )
-        )
+        match self {
+            RuntimeError::Kafka(error) => error.is_passing(),
+            RuntimeError::Topics(error) => matches!(
+                error,
+                TopicsError::Unreachable { .. } | TopicsError::Refused { .. }
+            ),
+            _ => false,
+        }
     }
 
     pub(crate) fn folder(path: &Path, source: std::io::Error) -> RuntimeError {

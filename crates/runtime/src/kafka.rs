@@ -3,7 +3,7 @@
 mod administration;
 mod session;
 mod source;
-mod takeover;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
 use engine::bookkeeping::Counts;
+use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Record, Staged, Table, TopicName,
     TopicPartition, WorkerLog,
@@ -111,6 +112,30 @@ impl<L: WorkerLog> WorkerLog for Metered<L> {
         let result = self.log.commit(staged);
         meters.ended(&tally, started.elapsed(), result.as_ref().err());
         result
+    }
+}
+
+impl<L: MemberLog> MemberLog for Metered<L> {
+    type Error = L::Error;
+    type Changelog = L::Changelog;
+
+    fn poll(&mut self) -> Result<Vec<Change>, L::Error> {
+        self.log.poll()
+    }
+
+    fn claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<Claimed>, ClaimError<L::Error>> {
+        self.log.claim(tasks)
+    }
+
+    fn changelog(&mut self, spans: Vec<Span>) -> Result<L::Changelog, L::Error> {
+        self.log.changelog(spans)
+    }
+
+    fn settle(&mut self) -> Result<(), CommitError> {
+        self.log.settle()
     }
 }
 

@@ -319,7 +319,7 @@ fn work(
             last_commit = Instant::now();
             uncommitted = 0;
         }
-        checkpoint_if_due(&mut worker, gauges.as_ref())?;
+        checkpoint_if_due(worker.owned(), gauges.as_ref())?;
         if let Some(gauges) = &mut gauges {
             gauges.refresh(worker.owned(), |owned| backlog(deployment, embedded, owned))?;
         }
@@ -370,10 +370,10 @@ fn backlog(
 }
 
 pub(crate) fn checkpoint_if_due(
-    worker: &mut Worker<TaskStore>,
+    owned: &mut [Owned<TaskStore>],
     gauges: Option<&Gauges>,
 ) -> Result<(), RuntimeError> {
-    for Owned { store, .. } in worker.owned() {
+    for Owned { store, .. } in owned {
         let started = Instant::now();
         let checkpoint = store.checkpoint_if_due(started)?;
         if let Some(gauges) = gauges {
@@ -384,7 +384,7 @@ pub(crate) fn checkpoint_if_due(
 }
 
 /// Commits; answers false when the log says that nothing was written: the batch is done again.
-pub(crate) fn commit_now(
+fn commit_now(
     worker: &mut Worker<TaskStore>,
     log: &mut dyn WorkerLog,
 ) -> Result<bool, RuntimeError> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::group::RestorableStore;
 use engine::port::{Committed, Entry, StateError, StateReader, StateStore, Table};
 use rocksdb::{
     ColumnFamily, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
@@ -443,6 +444,24 @@ impl TaskStore {
 impl StateStore for TaskStore {
     fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
         Ok(TaskStore::apply(self, committed)?)
+    }
+}
+
+impl RestorableStore for TaskStore {
+    fn position(&self) -> u64 {
+        TaskStore::position(self)
+    }
+
+    fn restore(&mut self, offset: u64, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
+        Ok(TaskStore::restore(self, offset, key, value)?)
+    }
+
+    fn mark_restored(&mut self, end: u64) -> Result<(), StateError> {
+        Ok(TaskStore::mark_restored(self, end)?)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), StateError> {
+        Ok(TaskStore::checkpoint(self)?)
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Config, Kafka};
+use engine::group::Span;
 use engine::port::{Record, TopicName, TopicPartition};
 use eventlog::StoredRecord;
-use kafkalog::{Cluster, Reader, Seen, Span};
+use kafkalog::{Cluster, Reader, Seen};
 use runtime::RuntimeError;
 
 use super::Start;

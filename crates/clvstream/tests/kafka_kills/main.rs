@@ -23,8 +23,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::money::Currency;
+use engine::group::Span;
 use engine::port::TopicPartition;
-use kafkalog::{Cluster, KafkaLogError, Span};
+use kafkalog::{Cluster, KafkaLogError};
 use kafkatest::Broker;
 
 use fleet::Fleet;

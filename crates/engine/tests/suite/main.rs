@@ -14,6 +14,7 @@ mod crashes;
 mod generate;
 mod golden;
 mod mapped;
+mod member;
 mod partitions;
 mod scripts;
 mod timers;

@@ -23,6 +23,10 @@ impl Tables {
         &self.tables[table as usize - 1]
     }
 
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     fn table_mut(&mut self, table: Table) -> &mut Map {
         &mut self.tables[table as usize - 1]
     }
@@ -67,6 +71,13 @@ impl MapStore {
     /// What is in the store now survives a crash.
     pub(crate) fn checkpoint(&mut self) {
         self.checkpoint = self.now.clone();
+    }
+
+    /// Takes in the changelog record at `offset`.
+    pub(crate) fn restore(&mut self, offset: u64, key: &[u8], value: Option<&[u8]>) {
+        assert!(offset >= self.now.position, "the changelog went back");
+        self.now.replay(key, value.map(Arc::from));
+        self.now.position = offset + 1;
     }
 
     /// The process dies, and the store comes back from its checkpoint and the changelog.

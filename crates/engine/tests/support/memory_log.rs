@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use domain::time::TimeMs;
+use engine::chain::Head;
 use engine::port::{
     CommitError, Committed, Header, LogError, Read, Record, Staged, TopicName, TopicPartition,
     WorkerLog,
@@ -26,6 +27,10 @@ pub(crate) enum Fault {
     UnknownLost,
     /// Nobody knows; it was written.
     UnknownDone,
+    /// Another owner took over; it was not written.
+    Fenced,
+    /// It can never be written.
+    Halt,
 }
 
 /// The log.
@@ -36,6 +41,8 @@ pub(crate) struct MemoryLog {
     reading: BTreeMap<TopicPartition, u64>,
     faults: VecDeque<Option<Fault>>,
     changelog: TopicName,
+    /// The head of each task's chain that stands beside its positions.
+    pub(crate) heads: BTreeMap<u32, Head>,
     /// Commits that were tried.
     pub(crate) commits: usize,
 }
@@ -48,6 +55,7 @@ impl MemoryLog {
             reading: BTreeMap::new(),
             faults: VecDeque::new(),
             changelog,
+            heads: BTreeMap::new(),
             commits: 0,
         }
     }
@@ -83,6 +91,12 @@ impl MemoryLog {
         self.reading = self.committed.clone();
     }
 
+    /// Reading of `source` stands at its committed position.
+    pub(crate) fn read_from_committed(&mut self, source: &TopicPartition) {
+        let next = self.committed.get(source).copied().unwrap_or_default();
+        self.reading.insert(source.clone(), next);
+    }
+
     fn write(&mut self, staged: &Staged) {
         for record in &staged.records {
             let stored = Stored {
@@ -93,6 +107,7 @@ impl MemoryLog {
             };
             self.append(&record.target, stored);
         }
+        self.heads.insert(staged.task, staged.head);
         for (source, next) in &staged.positions {
             let was = self.committed.insert(source.clone(), *next);
             assert!(
@@ -146,7 +161,11 @@ impl WorkerLog for MemoryLog {
                 self.rewind();
                 Err(match fault {
                     Fault::Abort => CommitError::Abort("injected".to_owned()),
-                    _ => CommitError::Indeterminate("injected".to_owned()),
+                    Fault::Fenced => CommitError::Fenced("injected".to_owned()),
+                    Fault::Halt => CommitError::Halt("injected".to_owned()),
+                    Fault::UnknownLost | Fault::UnknownDone => {
+                        CommitError::Indeterminate("injected".to_owned())
+                    }
                 })
             }
         }

@@ -38,6 +38,9 @@ pub(crate) const FOREIGN: &str = "foreign";
 /// Task, table, key and value.
 pub(crate) type StateEntry = (u32, Table, Vec<u8>, Arc<[u8]>);
 
+/// What others see, by topic and partition.
+pub(crate) type Outputs = BTreeMap<(TopicName, u32), Vec<Stored>>;
+
 /// A worker, its log, its stores.
 pub(crate) struct Rig {
     pub(crate) log: MemoryLog,
@@ -81,6 +84,21 @@ impl Rig {
             schemas,
             told: BTreeMap::new(),
         }
+    }
+
+    /// What its tasks know besides their records.
+    pub(crate) fn setup(&self) -> &Arc<Setup> {
+        &self.setup
+    }
+
+    /// What decodes its inputs.
+    pub(crate) fn inputs(&self) -> Inputs {
+        inputs(&self.schemas)
+    }
+
+    /// The partitions that a task reads.
+    pub(crate) fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
+        inputs_of(&self.setup, task)
     }
 
     /// Who owns `event`, by partition.
@@ -237,19 +255,15 @@ impl Rig {
         sum
     }
 
-    /// Profiles, days and bookkeeping of all tasks, as bytes, but for the chain of commits: that is of
-    /// where batches ended. Of the timers, it is checked that what the profiles have armed is there.
+    /// Profiles, days and bookkeeping of all tasks, as bytes, but for the chain of commits. Of the
+    /// timers, it is checked that what the profiles have armed is there.
     pub(crate) fn state(&mut self) -> Vec<StateEntry> {
         let mut all = Vec::new();
         for owned in self.worker.owned() {
             let tables = owned.store.tables();
             for table in Table::ALL.into_iter().filter(|t| t.is_logged()) {
                 for (key, value) in tables.table(table) {
-                    let value = match table {
-                        Table::Meta => without_chain(value),
-                        _ => value.clone(),
-                    };
-                    all.push((owned.task.id(), table, key.clone(), value));
+                    all.push(state_entry(owned.task.id(), table, key, value));
                 }
             }
             for (key, value) in tables.table(Table::Profiles) {
@@ -265,15 +279,8 @@ impl Rig {
     }
 
     /// Outputs and dead letters: everything that others see, by topic and partition.
-    pub(crate) fn outputs(&self) -> BTreeMap<(TopicName, u32), Vec<Stored>> {
-        let topics = &self.setup.topics;
-        let mut all = BTreeMap::new();
-        for topic in topics.outputs().into_iter().chain([&topics.dead_letters]) {
-            for (partition, records) in self.log.topic(topic) {
-                all.insert((topic.clone(), partition), records.to_vec());
-            }
-        }
-        all
+    pub(crate) fn outputs(&self) -> Outputs {
+        outputs_in(&self.log, &self.setup.topics)
     }
 
     /// The commit records of one task.
@@ -320,6 +327,17 @@ impl Rig {
     }
 }
 
+/// Everything that others see in `log`.
+pub(crate) fn outputs_in(log: &MemoryLog, topics: &Topics) -> Outputs {
+    let mut all = BTreeMap::new();
+    for topic in topics.outputs().into_iter().chain([&topics.dead_letters]) {
+        for (partition, records) in log.topic(topic) {
+            all.insert((topic.clone(), partition), records.to_vec());
+        }
+    }
+    all
+}
+
 /// An output on one line.
 pub(crate) fn line(json: &Value) -> String {
     let text = |field: &str| match &json[field] {
@@ -359,10 +377,17 @@ pub(crate) fn line(json: &Value) -> String {
     format!("{who} #{number} {as_of} {what}")
 }
 
-fn without_chain(book: &[u8]) -> Arc<[u8]> {
-    let mut book = Bookkeeping::decode(book).expect("a task's bookkeeping");
-    book.chain = Head::default();
-    Arc::from(book.encode().as_slice())
+/// An entry of state, to be compared: where batches ended does not count, and the chain of commits is
+/// of that.
+pub(crate) fn state_entry(task: u32, table: Table, key: &[u8], value: &Arc<[u8]>) -> StateEntry {
+    let value = if table == Table::Meta {
+        let mut book = Bookkeeping::decode(value).expect("a task's bookkeeping");
+        book.chain = Head::default();
+        Arc::from(book.encode().as_slice())
+    } else {
+        value.clone()
+    };
+    (task, table, key.to_vec(), value)
 }
 
 fn source(topic: &str, partition: u32) -> TopicPartition {
@@ -370,6 +395,12 @@ fn source(topic: &str, partition: u32) -> TopicPartition {
         topic: topic.into(),
         partition,
     }
+}
+
+fn inputs_of(setup: &Setup, task: u32) -> Vec<TopicPartition> {
+    let mut inputs: Vec<_> = INPUTS.iter().map(|topic| source(topic, task)).collect();
+    inputs.push(source(&setup.topics.routed, task));
+    inputs
 }
 
 fn decoder(schemas: &SchemaSet) -> Decoder {
@@ -417,8 +448,7 @@ fn worker(setup: &Arc<Setup>, schemas: &SchemaSet, stores: Vec<MapStore>) -> Wor
         .into_iter()
         .zip(0..)
         .map(|(store, id)| {
-            let mut inputs: Vec<_> = INPUTS.iter().map(|topic| source(topic, id)).collect();
-            inputs.push(source(&setup.topics.routed, id));
+            let inputs = inputs_of(setup, id);
             let task = Task::open(id, setup.clone(), inputs, &store).expect("a task");
             Owned { task, store }
         })

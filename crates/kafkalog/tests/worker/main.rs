@@ -14,8 +14,10 @@ mod shop;
 
 use std::time::{Duration, Instant};
 
+use engine::chain::Head;
+use engine::group::{Change, MemberLog, Span};
 use engine::port::{CommitError, Read, Table, WorkerLog};
-use kafkalog::{Change, Fencing, KafkaLogError, KafkaWorker, OWNER_KEY, Settings, Span};
+use kafkalog::{Fencing, KafkaLogError, KafkaWorker, OWNER_KEY, Settings};
 use kafkatest::Broker;
 use rdkafka::producer::Producer;
 use shop::{
@@ -145,6 +147,54 @@ fn positions_behind_the_markers_of_transactions_are_settled() {
     assert_eq!(end, 12);
     assert_eq!(cluster.positions(&all).unwrap()[&first], Some(12));
     assert_eq!(worker.lag(0), (0, None));
+}
+
+#[test]
+fn the_head_of_a_chain_stands_beside_the_positions_and_comes_back_with_them() {
+    let Some(broker) = Broker::shared("the_head_of_a_chain_stands_beside_the_positions") else {
+        return;
+    };
+    let shop = Shop::new(broker, "heads", 2, &[2]);
+    let orders = at(&shop.inputs[0].0, 1);
+    shop.append(&orders, 0, 3);
+    let cluster = shop.cluster("a");
+    let claimed = |nonce| {
+        let mut worker = join(&cluster, nonce);
+        let mut claimed = claim_all(&shop, &mut worker);
+        claimed.sort_by_key(|one| one.task);
+        let heads: Vec<_> = claimed.iter().map(|one| one.head).collect();
+        (worker, heads)
+    };
+    let (mut worker, heads) = claimed("first");
+    assert_eq!(heads, [None, None], "nothing was committed");
+    let records = read(&mut worker, &orders, 3, 3);
+    let head = Head {
+        number: 1,
+        hash: 77 << 90,
+    };
+    let mut work = staged(&shop, 1, &records, Vec::new());
+    work.head = head;
+    let _committed = worker.commit(vec![work]).unwrap();
+    drop(worker);
+    // Also from one that only took over, and from one that brought positions behind the marker of
+    // somebody's transaction.
+    for nonce in ["second", "third"] {
+        let (mut worker, heads) = claimed(nonce);
+        assert_eq!(heads, [None, Some(head)], "{nonce}");
+        let clock = shop.producer(Some("clock"), PATIENCE);
+        clock.begin_transaction().unwrap();
+        send(&clock, &at(&shop.topics.routed, 1), "aborted");
+        clock.flush(PATIENCE).unwrap();
+        clock.abort_transaction(PATIENCE).unwrap();
+        let routed = [at(&shop.topics.routed, 1)];
+        until("the position is behind the marker", || {
+            assert_eq!(worker.poll().unwrap(), []);
+            assert_eq!(worker.read(&routed[0], 10).unwrap().records(), []);
+            worker.settle().unwrap();
+            cluster.lag(&routed).unwrap().is_empty().then_some(())
+        });
+    }
+    assert_eq!(claimed("fourth").1, [None, Some(head)]);
 }
 
 #[test]

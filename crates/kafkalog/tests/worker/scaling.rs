@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use engine::group::{Change, ClaimError, MemberLog};
 use engine::port::{CommitError, Read, Staged, TopicPartition, WorkerLog};
-use kafkalog::{Change, ClaimError, KafkaWorker};
+use kafkalog::KafkaWorker;
 use kafkatest::Broker;
 use rdkafka::producer::Producer;
 

@@ -8,9 +8,10 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use engine::chain::Head;
+use engine::group::{Change, Claimed, MemberLog};
 use engine::port::{OutRecord, Read, Record, Staged, Table, TopicName, TopicPartition, WorkerLog};
 use engine::topics::Topics;
-use kafkalog::{Change, Claimed, Cluster, KafkaWorker, Settings, Stopping};
+use kafkalog::{Cluster, KafkaWorker, Settings, Stopping};
 use kafkatest::{Broker, unique};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;

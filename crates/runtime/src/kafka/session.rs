@@ -1,34 +1,37 @@
 //! A worker's time in the consumer group, from joining it to leaving it.
 //!
-//! The loop: look after the group when nothing is uncommitted, take over what was assigned, process,
-//! commit, checkpoint, wait. Whatever goes wrong with the producer or the membership ends the
-//! session; the next one starts from what the log says, with the local state as far as it goes.
+//! What happens to tasks and records is the engine's ([`engine::member`]). Here is the shell around it:
+//! when to look after the group, to commit, to checkpoint and to wait, and what is told about it in
+//! logs and metrics. A session that broke is followed by the next one, which starts from what the
+//! log says, with the local state as far as it goes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::bookkeeping::Counts;
-use engine::port::{CommitError, TopicPartition};
-use engine::worker::{Worker, WorkerError};
-use kafkalog::{Change, Cluster, Fencing, KafkaLogError, KafkaWorker, Stopping};
+use engine::group::Change;
+use engine::member::{self, Member, Outcome};
+use kafkalog::{Cluster, Fencing, KafkaLogError, KafkaWorker, Reader, Stopping};
 use server::{Heartbeat, Rebalance};
 use store::TaskStore;
 
 use super::pause;
 use super::source::Source;
-use super::takeover::{Refused, Takeover};
+use super::stores::LocalStores;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
-use crate::restore::Lease;
 use crate::workers::{
-    Idleness, Shared, Until, WAIT, checkpoint_if_due, commit_now, crew, tick_if_quiet, turn,
-    wall_clock,
+    Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
 };
 
 /// How long reading the changelog may take before the group is looked after again.
 const RESTORE_TURN: Duration = Duration::from_millis(50);
+/// After this long without a changelog record it is said what is waited for.
+const RESTORE_QUIET: Duration = Duration::from_secs(5);
+/// How long to wait before tasks that could not be claimed are claimed again.
+const CLAIM_AGAIN: Duration = Duration::from_millis(20);
 /// How often it is looked whether everything is consumed.
 const DRAINED_CHECK: Duration = Duration::from_millis(100);
 /// How often routed records that have been consumed are deleted.
@@ -108,17 +111,26 @@ enum Broken {
     Failed(RuntimeError),
 }
 
-impl<E: Into<RuntimeError>> From<E> for Broken {
-    fn from(error: E) -> Broken {
-        match error.into() {
-            RuntimeError::Kafka(KafkaLogError::Restart(what)) => Broken::Again(what),
-            RuntimeError::Kafka(error @ KafkaLogError::Unreachable { .. }) => {
-                Broken::Again(error.to_string())
-            }
-            RuntimeError::Worker(WorkerError::Commit(
-                error @ (CommitError::Fenced(_) | CommitError::Indeterminate(_)),
-            )) => Broken::Again(error.to_string()),
-            error => Broken::Failed(error),
+impl From<RuntimeError> for Broken {
+    fn from(error: RuntimeError) -> Broken {
+        match error.is_passing() {
+            true => Broken::Again(error.to_string()),
+            false => Broken::Failed(error),
+        }
+    }
+}
+
+impl From<KafkaLogError> for Broken {
+    fn from(error: KafkaLogError) -> Broken {
+        RuntimeError::from(error).into()
+    }
+}
+
+impl<F: Into<RuntimeError>> From<member::Broken<F>> for Broken {
+    fn from(broken: member::Broken<F>) -> Broken {
+        match broken {
+            member::Broken::Rejoin(why) => Broken::Again(why.to_string()),
+            member::Broken::Halt(failure) => Broken::Failed(failure.into()),
         }
     }
 }
@@ -185,21 +197,23 @@ impl<'d> Place<'d> {
         let log = KafkaWorker::join(self.cluster, self.number, self.nonce, stopping)?;
         let topics = &self.deployment.setup.topics;
         let metrics = self.observers.metrics.as_ref();
+        let setup = Arc::clone(&self.deployment.setup);
+        let now = Instant::now();
         let mut session = Session {
             at: *self,
             log: Metered::new(Source::new(log, self.deployment), topics, metrics),
-            worker: Worker::new(
-                Vec::new(),
-                self.deployment.readers()?,
-                Arc::clone(&topics.routed),
-            ),
-            leases: Vec::new(),
-            pending: BTreeSet::new(),
-            takeovers: Vec::new(),
+            member: Member::new(setup, self.deployment.readers()?),
+            stores: LocalStores::new(self.deployment, self.cluster),
             gauges: None,
             told: Counts::default(),
+            taking_over: BTreeMap::new(),
+            restored: now,
             seen_group: false,
             is_ready: false,
+            joined: now,
+            last_commit: now,
+            last_growth: now,
+            last_drained: now,
         };
         let ended = session.run(consumed, heartbeat);
         session.not_ready();
@@ -220,17 +234,22 @@ impl<'d> Place<'d> {
 /// and the member leaves the group when its stores are closed.
 struct Session<'d> {
     at: Place<'d>,
-    worker: Worker<TaskStore>,
-    takeovers: Vec<Takeover<'d>>,
-    leases: Vec<(u32, Lease<'d>)>,
+    member: Member<TaskStore, Reader>,
+    stores: LocalStores<'d>,
     gauges: Option<Gauges>,
     log: Metered<Source>,
-    /// Assigned, and not yet claimed.
-    pending: BTreeSet<u32>,
     /// Counts of the present tasks as they are in `consumed` already.
     told: Counts,
+    /// Tasks that are being taken over, and since when.
+    taking_over: BTreeMap<u32, Instant>,
+    /// When a restore last came further.
+    restored: Instant,
     seen_group: bool,
     is_ready: bool,
+    joined: Instant,
+    last_commit: Instant,
+    last_growth: Instant,
+    last_drained: Instant,
 }
 
 impl Session<'_> {
@@ -241,91 +260,49 @@ impl Session<'_> {
     ) -> Result<(), Broken> {
         let Place {
             deployment,
-            cluster,
             shared,
             until,
             ..
         } = self.at;
-        let commit = &deployment.config.commit;
-        let kafka = deployment.config.kafka.as_ref();
-        let input_check = kafka.map_or(Duration::MAX, |k| k.input_check);
-        let joined = Instant::now();
-        let (mut last_commit, mut last_growth, mut last_drained) = (joined, joined, joined);
-        let mut uncommitted = 0;
         let mut idleness = Idleness::default();
         loop {
             beat(heartbeat);
             let stopping = shared.is_stopping();
-            if uncommitted == 0 {
+            if self.member.uncommitted() == 0 {
                 if stopping || shared.is_done() {
                     break;
                 }
                 self.look_after_group()?;
                 self.take_over()?;
-                self.tell_ready(joined);
+                self.tell_ready();
                 if until == Until::Stopped {
-                    idleness.tell(deployment, self.worker.owned())?;
+                    idleness.tell(deployment, self.member.owned())?;
                 }
             }
-            let budget = turn(commit.max_batch, uncommitted);
-            let processed = self.worker.process(&mut self.log, budget)?;
-            uncommitted += processed.steps;
-            // After a pause the first records are committed at once; under load a transaction holds what
-            // comes in an interval.
-            let due = last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
-            if uncommitted > 0 && (due || stopping) {
-                if commit_now(&mut self.worker, &mut self.log)? {
-                    shared.progressed(uncommitted, self.worker.owned());
-                    self.account(consumed);
-                    self.tell_phases();
-                }
-                last_commit = Instant::now();
-                uncommitted = 0;
-            }
-            checkpoint_if_due(&mut self.worker, self.gauges.as_ref())?;
+            let max_batch = deployment.config.commit.max_batch;
+            let budget = turn(max_batch, self.member.uncommitted());
+            let processed = self.member.process(&mut self.log, budget)?;
+            self.commit_if_due(stopping, consumed)?;
+            checkpoint_if_due(self.member.owned(), self.gauges.as_ref())?;
             self.refresh_gauges()?;
+            let uncommitted = self.member.uncommitted();
             if !processed.starved || uncommitted > 0 && processed.steps > 0 {
                 continue;
             }
-            if uncommitted == 0 && self.takeovers.is_empty() && self.pending.is_empty() {
-                if processed.drained {
-                    self.settle()?;
-                }
-                if last_growth.elapsed() >= input_check {
-                    last_growth = Instant::now();
-                    if deployment.look_for_growth(cluster)? {
-                        return Err(Broken::Again("inputs have more partitions now".to_owned()));
-                    }
-                }
-                if processed.drained && last_drained.elapsed() >= DRAINED_CHECK {
-                    last_drained = Instant::now();
-                    if until == Until::Drained && self.seen_group && deployment.lag()? == 0 {
-                        shared.set_done();
-                        break;
-                    }
-                    let has_first = self.worker.owned().first().map(|o| o.task.id()) == Some(0);
-                    if until == Until::Stopped && has_first {
-                        tick_if_quiet(deployment, shared)?;
-                    }
-                }
+            let is_idle = uncommitted == 0 && self.member.has_all();
+            if is_idle && self.look_around(processed.drained)? {
+                break;
             }
-            let wait = match uncommitted {
-                0 => WAIT,
-                _ => commit.interval.saturating_sub(last_commit.elapsed()),
-            };
-            if self.takeovers.is_empty() {
-                self.log.inner().kafka().wait(wait);
-            }
+            self.wait();
         }
-        for owned in self.worker.owned() {
-            owned.store.checkpoint()?;
-        }
-        Ok(())
+        Ok(self.member.leave(&self.stores)?)
     }
 
     /// Serves the group; what goes has nothing uncommitted.
     fn look_after_group(&mut self) -> Result<(), Broken> {
-        for change in self.log.inner().kafka().poll()? {
+        let changes = self.member.look_after_group(&mut self.log, &self.stores)?;
+        let worker = self.at.number;
+        for change in changes {
             self.seen_group = true;
             if let Some(metrics) = &self.at.observers.metrics {
                 metrics.rebalanced(match change {
@@ -334,47 +311,22 @@ impl Session<'_> {
                     Change::Lost(_) => Rebalance::Lost,
                 });
             }
-            match change {
+            match &change {
                 Change::Assigned(tasks) => {
-                    tracing::info!(worker = self.at.number, ?tasks, "assigned");
+                    tracing::info!(worker, ?tasks, "assigned");
                     self.not_ready();
-                    self.pending.extend(tasks);
                 }
-                Change::Revoked(tasks) => {
-                    tracing::info!(worker = self.at.number, ?tasks, "revoked");
-                    self.give_up(&tasks)?;
-                }
-                Change::Lost(tasks) => {
-                    tracing::warn!(
-                        worker = self.at.number,
-                        ?tasks,
-                        "lost: the group has not heard of this worker for too long"
-                    );
-                    self.give_up(&tasks)?;
-                }
+                Change::Revoked(tasks) => tracing::info!(worker, ?tasks, "revoked"),
+                Change::Lost(tasks) => tracing::warn!(
+                    worker,
+                    ?tasks,
+                    "lost: the group has not heard of this worker for too long"
+                ),
             }
-        }
-        Ok(())
-    }
-
-    fn give_up(&mut self, tasks: &[u32]) -> Result<(), Broken> {
-        self.pending.retain(|task| !tasks.contains(task));
-        for takeover in &mut self.takeovers {
-            takeover.release(tasks);
-        }
-        self.takeovers.retain(|takeover| !takeover.is_empty());
-        let n = self.at.deployment.config.partitions;
-        let is_theirs = |at: &TopicPartition| tasks.contains(&(at.partition % n));
-        self.log.inner().forget(is_theirs);
-        let released = self.worker.release(|task| tasks.contains(&task));
-        let any = !released.is_empty();
-        for mut owned in released {
-            // So that little is left to read if the task comes back.
-            owned.store.checkpoint()?;
-        }
-        self.leases.retain(|(task, _)| !tasks.contains(task));
-        if any {
-            self.tasks_changed();
+            if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                self.taking_over.retain(|task, _| !tasks.contains(task));
+                self.tasks_changed();
+            }
         }
         Ok(())
     }
@@ -383,59 +335,140 @@ impl Session<'_> {
     fn take_over(&mut self) -> Result<(), Broken> {
         let Place {
             deployment,
-            cluster,
             observers,
-            number,
+            number: worker,
             ..
         } = self.at;
-        if !self.pending.is_empty() {
-            let tasks: Vec<u32> = self.pending.iter().copied().collect();
-            match Takeover::begin(deployment, cluster, self.log.inner().kafka(), &tasks) {
-                Ok(takeover) => {
-                    self.pending.clear();
-                    self.takeovers.push(takeover);
-                }
-                Err(Refused::Failed(error)) => return Err(error.into()),
-                Err(Refused::NotNow(what)) => {
-                    tracing::info!(worker = number, reason = what, "taking over is tried again");
-                    self.log.inner().kafka().wait(Duration::from_millis(20));
-                }
-            }
+        let began = Instant::now();
+        let inputs_of = |task| deployment.inputs_of(task);
+        let (log, stores) = (&mut self.log, &self.stores);
+        let done = self
+            .member
+            .take_over(log, stores, &inputs_of, RESTORE_TURN)?;
+        if let Some(reason) = done.not_now {
+            tracing::info!(worker, reason, "taking over is tried again");
+            self.log.inner().kafka().wait(CLAIM_AGAIN);
         }
-        let mut opened = Vec::new();
-        let mut going = Vec::new();
-        for mut takeover in std::mem::take(&mut self.takeovers) {
-            match takeover.go_on(deployment, observers, RESTORE_TURN)? {
-                Some(tasks) => opened.extend(tasks),
-                None => going.push(takeover),
-            }
+        let moved = !(done.claimed.is_empty() && done.restoring.is_empty());
+        if moved || !self.member.is_restoring() {
+            self.restored = began;
+        } else if self.restored.elapsed() > RESTORE_QUIET {
+            tracing::debug!("waiting for an open transaction on the changelog to end");
         }
-        self.takeovers = going;
-        if !opened.is_empty() {
-            for (owned, lease) in opened {
-                self.leases.push((owned.task.id(), lease));
-                self.worker.adopt(owned);
-            }
+        let claimed = done.claimed.into_iter().map(|task| (task, began));
+        self.taking_over.extend(claimed);
+        for one in done.restoring.iter().chain(&done.opened) {
+            observers.restoring(one.task, one.done, one.total);
+        }
+        for one in &done.opened {
+            let since = self.taking_over.remove(&one.task).unwrap_or(began);
+            tracing::info!(
+                task = one.task,
+                records = one.records,
+                milliseconds = since.elapsed().as_millis() as u64,
+                "taken over"
+            );
+        }
+        if !done.opened.is_empty() {
             self.tasks_changed();
         }
         Ok(())
     }
 
+    /// After a pause the first records are committed at once; under load a transaction holds what
+    /// comes in an interval.
+    fn commit_if_due(&mut self, stopping: bool, consumed: &mut Counts) -> Result<(), Broken> {
+        let commit = &self.at.deployment.config.commit;
+        let uncommitted = self.member.uncommitted();
+        let due = self.last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
+        if uncommitted == 0 || !(due || stopping) {
+            return Ok(());
+        }
+        match self.member.commit(&mut self.log)? {
+            Outcome::Committed(steps) => {
+                self.at.shared.progressed(steps, self.member.owned());
+                self.account(consumed);
+                self.tell_phases();
+            }
+            Outcome::Retry(reason) => {
+                tracing::warn!(reason, "commit aborted; the batch is done again");
+            }
+        }
+        self.last_commit = Instant::now();
+        Ok(())
+    }
+
+    /// With nothing to do: settles positions, looks for new partitions of inputs, lets the clock move on.
+    /// Answers whether this was all that there is to do.
+    fn look_around(&mut self, drained: bool) -> Result<bool, Broken> {
+        let Place {
+            deployment,
+            cluster,
+            shared,
+            until,
+            ..
+        } = self.at;
+        if drained {
+            self.settle()?;
+        }
+        let kafka = deployment.config.kafka.as_ref();
+        let input_check = kafka.map_or(Duration::MAX, |k| k.input_check);
+        if self.last_growth.elapsed() >= input_check {
+            self.last_growth = Instant::now();
+            if deployment.look_for_growth(cluster)? {
+                return Err(Broken::Again("inputs have more partitions now".to_owned()));
+            }
+        }
+        if !drained || self.last_drained.elapsed() < DRAINED_CHECK {
+            return Ok(false);
+        }
+        self.last_drained = Instant::now();
+        if until == Until::Drained && self.seen_group && deployment.lag()? == 0 {
+            shared.set_done();
+            return Ok(true);
+        }
+        let has_first = self.member.owned().first().map(|o| o.task.id()) == Some(0);
+        if until == Until::Stopped && has_first {
+            tick_if_quiet(deployment, shared)?;
+        }
+        Ok(false)
+    }
+
+    fn settle(&mut self) -> Result<(), Broken> {
+        match self.member.settle(&mut self.log)? {
+            Outcome::Committed(_) => {}
+            Outcome::Retry(reason) => tracing::info!(reason, "positions are settled later"),
+        }
+        Ok(())
+    }
+
+    /// Until there may be something to do. Who restores waits for the changelog instead.
+    fn wait(&mut self) {
+        if self.member.is_restoring() {
+            return;
+        }
+        let interval = self.at.deployment.config.commit.interval;
+        let wait = match self.member.uncommitted() {
+            0 => WAIT,
+            _ => interval.saturating_sub(self.last_commit.elapsed()),
+        };
+        self.log.inner().kafka().wait(wait);
+    }
+
     /// The tasks are other ones: what they count starts anew, and the gauges are of them.
     fn tasks_changed(&mut self) {
-        self.told = self.worker.counts();
+        self.told = self.member.counts();
         self.gauges = None;
-        let owned = self.worker.owned();
+        let owned = self.member.owned();
         self.at.shared.reached(owned);
         if let Some(metrics) = &self.at.observers.metrics {
-            self.gauges = Some(Gauges::new(metrics, self.worker.owned(), self.told));
+            self.gauges = Some(Gauges::new(metrics, owned, self.told));
         }
     }
 
-    fn tell_ready(&mut self, joined: Instant) {
-        let has_all = self.pending.is_empty() && self.takeovers.is_empty();
-        let answered = self.seen_group || joined.elapsed() > UNASSIGNED;
-        if !self.is_ready && has_all && answered {
+    fn tell_ready(&mut self) {
+        let answered = self.seen_group || self.joined.elapsed() > UNASSIGNED;
+        if !self.is_ready && self.member.has_all() && answered {
             self.is_ready = true;
             let workers = self.at.deployment.workers();
             self.at.shared.works(workers, self.at.observers);
@@ -451,7 +484,7 @@ impl Session<'_> {
 
     /// Adds to `consumed` what the last commit did.
     fn account(&mut self, consumed: &mut Counts) {
-        let now = self.worker.counts();
+        let now = self.member.counts();
         consumed.add(&now.since(&self.told));
         self.told = now;
         if let Some(gauges) = &mut self.gauges {
@@ -476,7 +509,7 @@ impl Session<'_> {
         };
         let log = self.log.inner().kafka();
         let now = wall_clock();
-        gauges.refresh(self.worker.owned(), |owned| {
+        gauges.refresh(self.member.owned(), |owned| {
             let (records, since) = log.lag(owned.task.id());
             let store = &owned.store;
             Ok(Backlog {
@@ -486,18 +519,5 @@ impl Session<'_> {
             })
         })?;
         Ok(())
-    }
-
-    fn settle(&mut self) -> Result<(), Broken> {
-        match self.log.inner().kafka().settle() {
-            Ok(()) => Ok(()),
-            Err(CommitError::Abort(what)) => {
-                // Nothing was consumed, so nothing has to be done again but reading.
-                tracing::info!(reason = what, "positions are settled later");
-                self.log.inner().forget(|_| true);
-                Ok(self.worker.reset()?)
-            }
-            Err(error) => Err(WorkerError::from(error).into()),
-        }
     }
 }

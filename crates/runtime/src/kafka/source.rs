@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
-use kafkalog::KafkaWorker;
+use kafkalog::{KafkaLogError, KafkaWorker, Reader};
 use registry::{Resolving, Waking};
 use server::Metrics;
 
@@ -30,6 +31,8 @@ pub(super) enum Source {
         log: Box<Resolving<KafkaWorker>>,
         looked: Instant,
         reminded: Option<Instant>,
+        /// Number of tasks of the application.
+        tasks: u32,
         /// Wakes the worker when a schema has come, for as long as it lives.
         _waking: Waking,
     },
@@ -54,6 +57,7 @@ impl Source {
             log: Box::new(log),
             looked: Instant::now(),
             reminded: None,
+            tasks: deployment.config.partitions,
             _waking: waking,
         }
     }
@@ -105,14 +109,6 @@ impl Source {
             );
         }
     }
-
-    /// What waits of the partitions for which `is_moved` answers true is dropped: they are given up, or
-    /// will be read again.
-    pub(super) fn forget(&mut self, is_moved: impl Fn(&TopicPartition) -> bool) {
-        if let Source::Resolving { log, .. } = self {
-            log.forget(is_moved);
-        }
-    }
 }
 
 impl WorkerLog for Source {
@@ -128,5 +124,42 @@ impl WorkerLog for Source {
             Source::Plain(log) => log.commit(staged),
             Source::Resolving { log, .. } => log.commit(staged),
         }
+    }
+}
+
+impl MemberLog for Source {
+    type Error = KafkaLogError;
+    type Changelog = Reader;
+
+    fn poll(&mut self) -> Result<Vec<Change>, KafkaLogError> {
+        let changes = self.kafka().poll()?;
+        if let Source::Resolving { log, tasks: n, .. } = self {
+            for change in &changes {
+                if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                    log.forget(|at| tasks.contains(&(at.partition % *n)));
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn claim(
+        &mut self,
+        tasks: &[(u32, Vec<TopicPartition>)],
+    ) -> Result<Vec<Claimed>, ClaimError<KafkaLogError>> {
+        self.kafka().claim(tasks)
+    }
+
+    fn changelog(&mut self, spans: Vec<Span>) -> Result<Reader, KafkaLogError> {
+        self.kafka().changelog(spans)
+    }
+
+    fn settle(&mut self) -> Result<(), CommitError> {
+        let settled = self.kafka().settle();
+        if let (Err(_), Source::Resolving { log, .. }) = (&settled, self) {
+            // What waits will be read again.
+            log.forget(|_| true);
+        }
+        settled
     }
 }
