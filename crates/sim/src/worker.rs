@@ -160,6 +160,9 @@ impl<'y> Session<'_, 'y> {
             let processed = member
                 .process(log, budget)
                 .map_err(|broken| in_words(broken, |e| e.to_string()))?;
+            let is_idle = processed.drained && member.uncommitted() == 0 && member.has_all();
+            let tasks = member.owned().len();
+            self.place.idle.set(is_idle.then_some(tasks));
             let waited = hand.now().since(last_commit);
             let is_due = waited >= COMMIT || member.uncommitted() >= batch;
             if member.uncommitted() > 0 && (is_due || stopping) {
@@ -168,8 +171,6 @@ impl<'y> Session<'_, 'y> {
                 self.tell(&outcome);
                 last_commit = hand.now();
             }
-            let is_idle = processed.drained && member.uncommitted() == 0 && member.has_all();
-            self.place.is_idle.set(is_idle);
             self.checkpoint_if_due(&mut member)?;
             self.rest(log, &mut member, processed, last_commit)?;
         }

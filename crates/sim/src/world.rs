@@ -61,8 +61,8 @@ pub(crate) struct Place {
     pub(crate) journal: Journal,
     pub(crate) client: Rc<Cell<Option<u64>>>,
     pub(crate) stop: Stop,
-    /// Whether it had nothing to do when it looked last.
-    pub(crate) is_idle: Rc<Cell<bool>>,
+    /// How many tasks it had, if it had nothing to do when it looked last.
+    pub(crate) idle: Rc<Cell<Option<usize>>>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) max_poll: u64,
     /// Records that a commit holds, at most; a task's turn may add to that.
@@ -339,8 +339,9 @@ impl World {
 
     /// Whether everything that was sent or forwarded is consumed, and all that was due has been done.
     fn is_drained(&self) -> bool {
-        self.instances.iter().all(Instance::is_idle)
-            && (0..TASKS).all(|task| self.consumed(task).1)
+        // A task that is between two owners may have timers to fire.
+        let idle: Option<usize> = self.instances.iter().map(Instance::idle_tasks).sum();
+        idle == Some(TASKS as usize) && (0..TASKS).all(|task| self.consumed(task).1)
     }
 
     /// I9: a task that has something to consume goes on.
@@ -453,7 +454,7 @@ impl World {
             journal: Rc::clone(&self.journal),
             client: Rc::default(),
             stop: Rc::clone(&instance.stop),
-            is_idle: Rc::default(),
+            idle: Rc::default(),
             mutation: self.plan.mutation,
             max_poll: PATIENCE.poll,
             batch: self.batch,

@@ -348,6 +348,12 @@ impl Group {
         };
         let member = match client.membership.member {
             Some(member) if self.members.contains_key(&member) => member,
+            _ if !client.owned.is_empty() => {
+                // It is told so, and joins without what it had.
+                client.membership.member = None;
+                client.lose();
+                return;
+            }
             _ => {
                 self.next += 1;
                 self.next

@@ -14,7 +14,7 @@ use crate::world::Place;
 struct Running {
     coroutine: Option<Coroutine<(), Rest, Ended>>,
     client: Rc<Cell<Option<u64>>>,
-    is_idle: Rc<Cell<bool>>,
+    idle: Rc<Cell<Option<usize>>>,
     /// It is to be stepped, once the process goes on.
     is_parked: bool,
 }
@@ -64,10 +64,10 @@ impl Instance {
         self.running.iter().any(|one| one.coroutine.is_some())
     }
 
-    /// Whether no worker has anything to do.
-    pub(super) fn is_idle(&self) -> bool {
-        let mut running = self.running.iter().filter(|one| one.coroutine.is_some());
-        running.all(|one| one.is_idle.get())
+    /// How many tasks its workers have, if none of these has anything to do.
+    pub(super) fn idle_tasks(&self) -> Option<usize> {
+        let running = self.running.iter().filter(|one| one.coroutine.is_some());
+        running.map(|one| one.idle.get()).sum()
     }
 
     /// The client of a worker, while it has one.
@@ -91,7 +91,7 @@ impl Instance {
         }
         let running = places.into_iter().map(|place| {
             let client = Rc::clone(&place.client);
-            let is_idle = Rc::clone(&place.is_idle);
+            let idle = Rc::clone(&place.idle);
             let (cluster, skew) = (Rc::clone(cluster), Rc::clone(&self.skew));
             let coroutine = Coroutine::new(move |yielder, ()| {
                 let hand = Hand::new(yielder, cluster, skew);
@@ -100,7 +100,7 @@ impl Instance {
             Running {
                 coroutine: Some(coroutine),
                 client,
-                is_idle,
+                idle,
                 is_parked: false,
             }
         });
