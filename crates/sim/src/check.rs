@@ -1,10 +1,11 @@
 //! What must hold of what a run leaves behind, whatever went wrong in it.
 //!
-//! Each check names its invariant, from I2 to I8, and answers the first counter-example that it finds.
+//! Each check names its invariant, from I1 to I8, and answers the first counter-example that it finds.
 //! I9 and I10 are looked for while a run goes on, and so is I8 for committed positions.
 
 mod commits;
 mod ends;
+mod oracle;
 mod outputs;
 mod owners;
 mod state;
@@ -33,6 +34,12 @@ pub fn all(ran: &Ran, shop: &Arc<Shop>) -> Vec<Violation> {
         timers::once(ran, shop),
     ];
     found.into_iter().filter_map(Result::err).collect()
+}
+
+/// What is there against what a naive oracle says.
+#[must_use]
+pub fn against_oracle(ran: &Ran, shop: &Arc<Shop>) -> Vec<Violation> {
+    oracle::agrees(ran, shop).err().into_iter().collect()
 }
 
 /// The end of a run against that of an undisturbed run of the same load.

@@ -21,11 +21,11 @@ use engine::group::Change;
 use engine::port::TopicPartition;
 use rustc_hash::FxHashMap;
 
-pub use group::{Membership, Patience};
 use group::{Group, Later, Plan};
+pub use group::{Membership, Patience};
 use partition::{Content, Partition, Stored, Writer};
-pub use transactions::{Refusal, Transaction};
 use transactions::{Id, Stage};
+pub use transactions::{Refusal, Transaction};
 pub use weather::{LostAnswer, Weather};
 
 use crate::random::Random;
@@ -94,6 +94,7 @@ pub struct Cluster {
     at: Vec<TopicPartition>,
     partitions: Vec<Partition>,
     compacted: Vec<usize>,
+    compactions: usize,
     ids: Vec<Id>,
     group: Group,
     committed: BTreeMap<usize, Offset>,
@@ -119,6 +120,7 @@ impl Cluster {
             at: Vec::new(),
             partitions: Vec::new(),
             compacted: Vec::new(),
+            compactions: 0,
             ids: Vec::new(),
             group: Group::new(tasks, patience),
             committed: BTreeMap::new(),
@@ -255,8 +257,8 @@ impl Cluster {
             .names
             .get(at)
             .ok_or(Refusal::Unclassified("unknown partition"))?;
-        let is_known = self.ids[id].stage == Stage::Open
-            && self.ids[id].partitions.contains(&number);
+        let is_known =
+            self.ids[id].stage == Stage::Open && self.ids[id].partitions.contains(&number);
         if !is_known {
             self.coordinator()?;
             self.calm()?;
@@ -346,13 +348,15 @@ impl Cluster {
             transaction.committed = Some(commit);
             transaction.decided = now;
         }
-        if commit && let Some(offsets) = self.pending.get(&writer.producer).cloned()
+        if commit
+            && let Some(offsets) = self.pending.get(&writer.producer).cloned()
             && let Some(transaction) = self.transaction(writer)
         {
             transaction.offsets = offsets;
         }
         let what = if commit { "commit" } else { "abort" };
-        self.trace.note(self.now, what, writer.producer, writer.transaction);
+        self.trace
+            .note(self.now, what, writer.producer, writer.transaction);
         let places = partitions.into_iter().map(Some);
         let places: Vec<_> = places.chain(has_offsets.then_some(None)).collect();
         let left = places.len();
@@ -449,11 +453,7 @@ impl Cluster {
     ///
     /// # Errors
     /// Retriable, where it is not stable, or the coordinator does not answer.
-    pub fn position(
-        &self,
-        at: &TopicPartition,
-        stable: bool,
-    ) -> Result<Option<Offset>, Refusal> {
+    pub fn position(&self, at: &TopicPartition, stable: bool) -> Result<Option<Offset>, Refusal> {
         self.coordinator()?;
         let Some(number) = self.names.get(at) else {
             return Err(Refusal::Unclassified("unknown partition"));
@@ -526,10 +526,10 @@ impl Cluster {
         answer
     }
 
-    /// How many members the group has, and how often tasks were dealt out.
+    /// How often tasks were dealt out.
     #[must_use]
-    pub fn group_size(&self) -> (usize, u64) {
-        (self.group.members(), self.group.rebalances)
+    pub fn rebalances(&self) -> u64 {
+        self.group.rebalances
     }
 
     // Time.
@@ -587,11 +587,10 @@ impl Cluster {
             }
             Due::Compact => {
                 let from = self.wall_clock().minus(TOMBSTONES.cast_signed());
-                let which = self.random.pick(&[0_u64, 1, 2]);
-                for (turn, number) in self.compacted.iter().enumerate() {
-                    if turn as u64 % 3 == which {
-                        self.partitions[*number].compact(from);
-                    }
+                // Some of them at a time.
+                self.compactions += 1;
+                for number in self.compacted.iter().skip(self.compactions % 3).step_by(3) {
+                    self.partitions[*number].compact(from);
                 }
                 self.schedule(COMPACT, Due::Compact);
             }

@@ -30,7 +30,7 @@ use crate::hand::Hand;
 use crate::time::Moment;
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
-pub const OWNER_KEY: &[u8] = b"owner";
+pub(crate) const OWNER_KEY: &[u8] = b"owner";
 
 /// How long an idle worker leaves positions behind markers.
 const SETTLE_AFTER: u64 = 200;
@@ -39,7 +39,7 @@ const MAX_TASK_IDLE: u64 = 2_000;
 
 /// Why a worker cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum SimError {
+pub(crate) enum SimError {
     /// It has to start again from what the log says.
     #[error("{0}")]
     Restart(String),

@@ -5,7 +5,7 @@ use rand_pcg::Pcg64Mcg;
 
 /// A seeded source of random numbers, the same on every platform.
 #[derive(Clone, Debug)]
-pub struct Random(Pcg64Mcg);
+pub(crate) struct Random(Pcg64Mcg);
 
 /// Scrambles 64 bits (the finaliser of SplitMix64), so that near seeds give unrelated streams.
 #[must_use]
@@ -19,36 +19,24 @@ pub(crate) fn mix(value: u64) -> u64 {
 impl Random {
     /// The stream of that number under a seed.
     #[must_use]
-    pub fn new(seed: u64, stream: u64) -> Random {
+    pub(crate) fn new(seed: u64, stream: u64) -> Random {
         let low = mix(seed ^ mix(stream));
         let high = mix(low ^ seed.rotate_left(32));
         Random(Pcg64Mcg::new((u128::from(high) << 64) | u128::from(low)))
     }
 
     /// From 0 up to, not including, `end`; 0 where `end` is 0.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
     }
 
-    /// From `low` up to and including `high`, which is not less.
-    pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.below(high - low + 1)
-    }
-
     /// True in `per_mille` of a thousand cases.
-    pub fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 
     /// One of `items`, which are not empty.
-    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len() as u64) as usize]
-    }
-
-    /// Puts `items` in another order.
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
-            items.swap(last, self.below(last as u64 + 1) as usize);
-        }
     }
 }

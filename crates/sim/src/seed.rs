@@ -45,6 +45,9 @@ pub fn examine(seed: u64, mutation: Option<Mutation>, prints: bool, shop: &Arc<S
     let mut violations = ran.violations().to_vec();
     violations.extend(check::all(&ran, shop));
     if violations.is_empty() && ran.is_complete {
+        violations.extend(check::against_oracle(&ran, shop));
+    }
+    if violations.is_empty() && ran.is_complete {
         let calm = Plan {
             faults: 0,
             is_calm: true,
@@ -66,6 +69,6 @@ pub fn examine(seed: u64, mutation: Option<Mutation>, prints: bool, shop: &Arc<S
         hash: ran.cluster.trace.hash(),
         virtual_ms: ran.cluster.now().0,
         transactions: (ended(true), ended(false)),
-        rebalances: ran.cluster.group_size().1,
+        rebalances: ran.cluster.rebalances(),
     }
 }

@@ -71,9 +71,7 @@ impl Shop {
     #[must_use]
     pub fn encoded(&self, event: &Event) -> Vec<u8> {
         // A schema is embedded for every type of event; without one, the record is a bad one.
-        self.encoder
-            .encode(event, Format::Avro)
-            .unwrap_or_default()
+        self.encoder.encode(event, Format::Avro).unwrap_or_default()
     }
 
     /// The partitions that `task` reads, that of `internal.routed` last.

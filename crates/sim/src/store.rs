@@ -332,7 +332,10 @@ impl RestorableStore for SimStore<'_> {
             )));
         };
         if table == Table::Profiles {
-            let old = self.tables.get(key).and_then(|old| derived_timer(name, old));
+            let old = self
+                .tables
+                .get(key)
+                .and_then(|old| derived_timer(name, old));
             if let Some(timer) = old {
                 self.put(Table::Timers.full_key(&timer), None);
             }

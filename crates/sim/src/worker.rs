@@ -106,7 +106,10 @@ where
         place,
         hand,
         stores,
-        member: Some(Member::new(Arc::clone(&place.shop.setup), place.shop.inputs())),
+        member: Some(Member::new(
+            Arc::clone(&place.shop.setup),
+            place.shop.inputs(),
+        )),
         idleness: BTreeMap::new(),
         looked: hand.now(),
     };

@@ -298,7 +298,9 @@ impl World {
         for sent in &self.load.records[self.sent..due as usize] {
             cluster.append(&sent.at, wall_clock, sent.content.clone());
         }
-        let newest = self.load.records[..due as usize].iter().map(|sent| sent.time);
+        let newest = self.load.records[..due as usize]
+            .iter()
+            .map(|sent| sent.time);
         let newest = newest.max().unwrap_or(TimeMs::MIN);
         self.latest.push((cluster.now(), newest));
         self.sent = due as usize;
@@ -571,8 +573,11 @@ impl World {
         self.coverage.count(fault, phase);
         {
             let mut cluster = self.cluster.borrow_mut();
-            cluster.trace.note(now, fault.as_str(), number as u64, self.happened);
-            let words = format_args!("FAULT {fault} at {phase} of instance {number} worker {worker}");
+            cluster
+                .trace
+                .note(now, fault.as_str(), number as u64, self.happened);
+            let words =
+                format_args!("FAULT {fault} at {phase} of instance {number} worker {worker}");
             cluster.trace.say(now, words);
         }
         let (lasts, stops) = self.happen(fault, number, worker);
@@ -708,6 +713,7 @@ impl Ran {
         let transaction = at.and_then(|at| self.cluster.transactions().get(at));
         let decided = transaction.map_or(Moment::default(), |t| t.decided);
         let sent = self.sent.partition_point(|(at, _)| *at <= decided);
-        sent.checked_sub(1).map_or(TimeMs::MIN, |last| self.sent[last].1)
+        sent.checked_sub(1)
+            .map_or(TimeMs::MIN, |last| self.sent[last].1)
     }
 }

@@ -15,9 +15,7 @@ use std::time::Duration;
 
 use super::{Broken, Failure, Rejoin};
 use crate::chain::Head;
-use crate::group::{
-    ChangelogReader, ChangelogRecord, Claimed, Passing, RestorableStore, Span,
-};
+use crate::group::{ChangelogReader, ChangelogRecord, Claimed, Passing, RestorableStore, Span};
 use crate::port::{StateError, TopicPartition};
 use crate::task::{Setup, Task};
 use crate::worker::Owned;
@@ -152,14 +150,11 @@ impl<S: RestorableStore, C: ChangelogReader> Takeover<S, C> {
     }
 
     /// Reads on for up to `budget`; opens the tasks once all of them are up to date.
-    pub(super) fn go_on<P: From<StateError>>(
+    pub(super) fn go_on<P: Passing + From<StateError>>(
         &mut self,
         setup: &Arc<Setup>,
         budget: Duration,
-    ) -> Result<Turn<S>, Broken<Failure<C::Error, P>>>
-    where
-        P: Passing,
-    {
+    ) -> Result<Turn<S>, Broken<Failure<C::Error, P>>> {
         let tasks = &mut self.tasks;
         let before: Vec<u64> = tasks.values().map(|one| one.records).collect();
         let read = self.reader.read(budget, &mut |record| {

@@ -11,8 +11,8 @@ use engine::port::{Table, TopicPartition};
 
 use super::owners::is_owner;
 use super::{Found, committed, place, violated, words};
-use crate::cluster::{Offset, Violation};
 use crate::cluster::partition::{Fate, Stored};
+use crate::cluster::{Offset, Violation};
 use crate::shop::{Shop, TASKS};
 use crate::world::Ran;
 
@@ -186,7 +186,10 @@ fn book_of(
     at: &TopicPartition,
 ) -> Result<Bookkeeping, Violation> {
     let Some(book) = work.book else {
-        let what = format!("a commit has no bookkeeping in the changelog: {}", words(at, record));
+        let what = format!(
+            "a commit has no bookkeeping in the changelog: {}",
+            words(at, record)
+        );
         return violated("I3", what);
     };
     let bytes = book.content.value.as_deref().unwrap_or_default();
@@ -218,4 +221,3 @@ fn counted(
     }
     Ok(())
 }
-

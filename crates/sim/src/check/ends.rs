@@ -86,7 +86,10 @@ fn fold<'r>(ran: &'r Ran, shop: &Shop, task: u32) -> BTreeMap<&'r [u8], &'r [u8]
 /// The undisturbed run is what it is to be.
 pub(super) fn calm(calm: &Ran, shop: &Arc<Shop>) -> Found {
     if let Some(violation) = calm.violations().first() {
-        let what = format!("without any fault, {}: {}", violation.invariant, violation.what);
+        let what = format!(
+            "without any fault, {}: {}",
+            violation.invariant, violation.what
+        );
         return violated("calm", what);
     }
     accounted(calm, shop)

@@ -25,7 +25,9 @@ pub(super) fn one_at_a_time(ran: &Ran, shop: &Arc<Shop>) -> Found {
             let writer = record.writer.map(|w| (w.producer, w.epoch));
             if is_owner(record.content.key.as_deref()) {
                 if let Some((producer, epoch)) = writer
-                    && epochs.insert(producer, epoch).is_some_and(|before| before > epoch)
+                    && epochs
+                        .insert(producer, epoch)
+                        .is_some_and(|before| before > epoch)
                 {
                     let what = format!("an older epoch claims anew: {}", words(&at, record));
                     return violated("I5", what);

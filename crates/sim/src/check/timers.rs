@@ -61,7 +61,9 @@ fn is_of_timer(json: &Value) -> bool {
 
 /// Whose timer, which, and when it was due.
 fn what_of(json: &Value) -> String {
-    let fields = ["customer", "as_of", "model", "from", "to", "segment", "action"];
+    let fields = [
+        "customer", "as_of", "model", "from", "to", "segment", "action",
+    ];
     let fields = fields.iter().map(|field| json[field].to_string());
     fields.collect::<Vec<_>>().join(" ")
 }

@@ -58,7 +58,12 @@ mod tests {
     #[test]
     fn tasks_move_in_two_steps_and_evenly() {
         for (what, tasks, before, after) in [
-            ("one gets all", 4, owned(&[(1, &[])]), owned(&[(1, &[0, 1, 2, 3])])),
+            (
+                "one gets all",
+                4,
+                owned(&[(1, &[])]),
+                owned(&[(1, &[0, 1, 2, 3])]),
+            ),
             (
                 "what is to move is taken away first",
                 4,

@@ -105,7 +105,7 @@ struct Client {
 
 /// The group.
 #[derive(Debug)]
-pub struct Group {
+pub(super) struct Group {
     tasks: u32,
     patience: Patience,
     state: State,
@@ -265,10 +265,7 @@ impl Group {
     /// answers.
     pub(super) fn happen(&mut self, what: Later, now: Moment, is_up: bool, plan: &mut Plan) {
         match what {
-            Later::Beat(of)
-            | Later::Nudge(of)
-            | Later::Joined(of, _)
-            | Later::Assigned(of, _) => {
+            Later::Beat(of) | Later::Nudge(of) | Later::Joined(of, _) | Later::Assigned(of, _) => {
                 let Some(client) = self.clients.get_mut(&of) else {
                     return;
                 };
@@ -509,12 +506,6 @@ impl Group {
         if let State::Joining(until) = self.state {
             self.complete(now, now >= until, plan);
         }
-    }
-
-    /// How many members there are.
-    #[must_use]
-    pub fn members(&self) -> usize {
-        self.members.len()
     }
 }
 

@@ -158,9 +158,7 @@ impl Partition {
         };
         if let Some(open) = self.open.remove(&writer.producer) {
             for record in &mut self.records[open.first as usize..] {
-                let is_its = record
-                    .writer
-                    .is_some_and(|w| w.producer == writer.producer);
+                let is_its = record.writer.is_some_and(|w| w.producer == writer.producer);
                 if is_its && record.fate == Fate::Open {
                     record.fate = fate;
                 }

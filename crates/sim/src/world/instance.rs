@@ -77,7 +77,9 @@ impl Instance {
 
     /// Places for the workers of the process that is about to start.
     pub(super) fn places(&self, place: impl Fn(usize, &Instance) -> Place) -> Vec<Place> {
-        (0..self.workers).map(|worker| place(worker, self)).collect()
+        (0..self.workers)
+            .map(|worker| place(worker, self))
+            .collect()
     }
 
     pub(super) fn start(&mut self, places: Vec<Place>, cluster: &Shared) {
@@ -87,7 +89,9 @@ impl Instance {
         {
             let mut cluster = cluster.borrow_mut();
             let now = cluster.now();
-            cluster.trace.note(now, "start", self.number as u64, self.start);
+            cluster
+                .trace
+                .note(now, "start", self.number as u64, self.start);
         }
         let running = places.into_iter().map(|place| {
             let client = Rc::clone(&place.client);
