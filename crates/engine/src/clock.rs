@@ -128,6 +128,17 @@ impl StreamClock {
         }
     }
 
+    /// All of the task's own inputs are idle. They leave at once: one by one, the clock would go on to
+    /// the last of them, and which one that is depends on the order in which they are configured.
+    pub fn leave_inputs(&mut self) {
+        let before = self.sources.len();
+        self.sources
+            .retain(|source, _| matches!(source, ClockSource::Upstream(_)));
+        if self.sources.len() < before {
+            self.advance();
+        }
+    }
+
     fn advance(&mut self) {
         if let Some(lowest) = self.sources.values().min() {
             self.stream_time = self.stream_time.max(*lowest);
@@ -269,6 +280,24 @@ mod tests {
         clock.leave(&orders(0));
         clock.leave(&ClockSource::Upstream(1));
         assert_eq!(clock.frontier(0), TimeMs(250), "nobody is left to go by");
+    }
+
+    #[test]
+    fn inputs_that_are_idle_leave_at_once() {
+        let mut clock = StreamClock::default();
+        clock.expect(&ClockSource::Upstream(1));
+        clock.observe(&orders(0), TimeMs(100));
+        clock.observe(&orders(1), TimeMs(400));
+        clock.leave_inputs();
+        assert_eq!(
+            (clock.input_time, clock.stream_time),
+            (TimeMs(100), TimeMs::MIN)
+        );
+        clock.observe(&ClockSource::Upstream(1), TimeMs(300));
+        assert_eq!(
+            (clock.input_time, clock.stream_time),
+            (TimeMs(100), TimeMs(300))
+        );
     }
 
     #[test]

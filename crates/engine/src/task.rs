@@ -327,9 +327,7 @@ impl Task {
     /// other so far, it goes on alone.
     fn rest(&mut self) {
         self.book.clock.release();
-        for source in &self.sources {
-            self.book.clock.leave(source);
-        }
+        self.book.clock.leave_inputs();
         let mut fed = std::mem::take(&mut self.book.fed);
         for (other, told) in &mut fed {
             if *told < TimeMs::MAX {

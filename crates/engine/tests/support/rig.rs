@@ -60,6 +60,18 @@ pub(crate) fn definitions() -> Definitions {
     Definitions::preset(currency())
 }
 
+/// What every task of the shop is set up with.
+pub(crate) fn setup(tasks: u32, definitions: Definitions) -> Setup {
+    let schemas = SchemaSet::embedded().expect("schemas");
+    Setup {
+        application: "shop".into(),
+        tasks,
+        topics: Topics::of("shop"),
+        definitions: Arc::new(definitions),
+        encoder: OutputEncoder::new(Format::Avro, &schemas).expect("an encoder"),
+    }
+}
+
 impl Rig {
     pub(crate) fn new(tasks: u32) -> Rig {
         Rig::with(tasks, definitions())
@@ -67,13 +79,7 @@ impl Rig {
 
     pub(crate) fn with(tasks: u32, definitions: Definitions) -> Rig {
         let schemas = SchemaSet::embedded().expect("schemas");
-        let setup = Arc::new(Setup {
-            application: "shop".into(),
-            tasks,
-            topics: Topics::of("shop"),
-            definitions: Arc::new(definitions),
-            encoder: OutputEncoder::new(Format::Avro, &schemas).expect("an encoder"),
-        });
+        let setup = Arc::new(setup(tasks, definitions));
         let stores = (0..tasks).map(|_| MapStore::default()).collect();
         Rig {
             log: MemoryLog::new(setup.topics.changelog.clone()),
@@ -426,7 +432,8 @@ pub(crate) fn foreign_rule(event: &Event) -> Option<usize> {
     FOREIGN_TYPES.iter().position(|(name, _)| *name == of)
 }
 
-fn inputs(schemas: &SchemaSet) -> Inputs {
+/// What reads the inputs.
+pub(crate) fn inputs(schemas: &SchemaSet) -> Inputs {
     let mut text = "format = \"json\"\n[time]\nformat = [\"iso\", \"epoch_ms\"]\n".to_owned();
     for (name, fields) in FOREIGN_TYPES {
         let _ = writeln!(text, "[[event]]\ntype = \"{name}\"\nfor_each = \"events\"");
