@@ -28,6 +28,13 @@ fn field<'v>(line: &'v Value, name: &str) -> Option<&'v Value> {
     line.get(name).or_else(|| line.get("fields")?.get(name))
 }
 
+/// The tasks that a line is about.
+fn tasks_in(line: &Value) -> impl Iterator<Item = u64> {
+    let tasks = field(line, "tasks").and_then(Value::as_str).unwrap();
+    let tasks = tasks.trim_matches(['[', ']']).split(',');
+    tasks.filter_map(|task| task.trim().parse().ok())
+}
+
 /// Seconds of the day, of `2024-01-01T12:34:56.789Z`.
 fn seconds(line: &Value) -> f64 {
     let time = line["timestamp"].as_str().unwrap();
@@ -48,7 +55,9 @@ fn moments(log: &str) -> Vec<Moment> {
             });
         }
     };
+    let mut assigned: BTreeMap<u64, Option<u64>> = BTreeMap::new();
     for line in lines(log) {
+        let worker = field(&line, "worker").and_then(Value::as_u64);
         let message = field(&line, "message")
             .and_then(Value::as_str)
             .unwrap_or("");
@@ -57,19 +66,15 @@ fn moments(log: &str) -> Vec<Moment> {
                 let task = field(&line, "task").and_then(Value::as_u64).unwrap();
                 note(seconds(&line), task, true);
             }
+            "assigned" => assigned.extend(tasks_in(&line).map(|task| (task, worker))),
             // What the worker had goes with the membership, or with the process.
-            "revoked" => {
-                let tasks = field(&line, "tasks").and_then(Value::as_str).unwrap();
-                let tasks = tasks.trim_matches(['[', ']']).split(',');
-                for task in tasks.filter_map(|task| task.trim().parse().ok()) {
-                    note(seconds(&line), task, false);
-                }
-            }
+            "revoked" => tasks_in(&line).for_each(|task| note(seconds(&line), task, false)),
             _ if message.starts_with("lost: ") => {
-                let tasks = field(&line, "tasks").and_then(Value::as_str).unwrap();
-                let tasks = tasks.trim_matches(['[', ']']).split(',');
-                for task in tasks.filter_map(|task| task.trim().parse().ok()) {
-                    note(seconds(&line), task, false);
+                tasks_in(&line).for_each(|task| note(seconds(&line), task, false));
+            }
+            _ if message.starts_with("leaving the group") => {
+                for (task, _) in assigned.iter().filter(|(_, by)| **by == worker) {
+                    note(seconds(&line), *task, false);
                 }
             }
             _ if message.starts_with("stopping") => {

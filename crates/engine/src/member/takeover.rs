@@ -108,7 +108,9 @@ fn same_commit(task: &Task, positions: Option<Head>) -> Result<(), StateError> {
     let changelog = task.bookkeeping().chain;
     match positions {
         Some(positions) if positions != changelog => Err(StateError(format!(
-            "a transaction of task {} took effect in part: its changelog ends with commit {}, its              committed positions are of commit {} ({changelog} and {positions}). Going on would lose              or repeat records; `clvstream verify --task {}` shows what is there",
+            "a transaction of task {} took effect in part: its changelog ends with commit {}, its \
+             committed positions are of commit {} ({changelog} and {positions}). Going on would lose \
+             or repeat records; `clvstream verify --task {}` shows what is there",
             task.id(),
             changelog.number,
             positions.number,
