@@ -7,21 +7,12 @@ use engine::port::TopicPartition;
 use crate::chain::Chain;
 use crate::cursor::Cursor;
 use crate::fold::Fold;
-use crate::history::History;
+use crate::history::{Committed, History};
 use crate::replay::{Replayed, replay};
 use crate::report::{Check, Finding, Outcome, Report};
 use crate::sequences::{self, Outputs};
 use crate::state::{self, StoreContents};
 use crate::subject::Subject;
-
-/// What is known besides the topics.
-#[derive(Debug, Default)]
-pub struct Evidence<'a> {
-    /// The group's committed offset of each input of the task, `None` where there is none.
-    pub committed: Option<BTreeMap<TopicPartition, Option<u64>>>,
-    /// The task's store.
-    pub store: Option<StoreContents<'a>>,
-}
 
 /// What is being done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,7 +27,7 @@ pub enum Progress {
     Changelog,
 }
 
-/// Checks one task of `subject`, by what `history` holds.
+/// Checks one task of `subject`, by what `history` holds; and its store, if there is one to be seen.
 ///
 /// # Errors
 /// The history cannot be read.
@@ -44,7 +35,7 @@ pub fn check<H: History>(
     subject: &Subject,
     history: &mut H,
     task: u32,
-    evidence: Evidence<'_>,
+    store: Option<StoreContents<'_>>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, H::Error> {
     // First: it settles up to which commit is looked at.
@@ -99,10 +90,12 @@ pub fn check<H: History>(
             _ => fold.against_outputs(subject, history, &chain, &mut outputs)?,
         },
     );
+    let inputs: Vec<TopicPartition> = chain.positions.keys().cloned().collect();
+    let committed = history.committed(task, &inputs)?;
     found.insert(
         Check::Committed,
-        match evidence.committed {
-            None => Outcome::NotCheckable("no committed offsets were given".to_owned()),
+        match committed {
+            None => Outcome::NotCheckable("nothing keeps committed offsets".to_owned()),
             Some(_) if chain.broken.is_some() => broken(),
             Some(_) if is_live => running(),
             Some(committed) => committed_offsets(history, &chain, &committed)?,
@@ -110,7 +103,7 @@ pub fn check<H: History>(
     );
     found.insert(
         Check::State,
-        match evidence.store {
+        match store {
             None => Outcome::NotCheckable("no store was given".to_owned()),
             Some(_) if !whole => unfit(),
             Some(store) => state::check(subject, history, task, &fold, store)?,
@@ -246,7 +239,7 @@ fn dead_letters<H: History>(
 fn committed_offsets<H: History>(
     history: &mut H,
     chain: &Chain,
-    committed: &BTreeMap<TopicPartition, Option<u64>>,
+    committed: &Committed,
 ) -> Result<Outcome, H::Error> {
     for (input, position) in &chain.positions {
         let found = committed.get(input).copied().flatten();

@@ -5,6 +5,8 @@
 //! Offsets without a record (markers of transactions, aborted records, what compaction removed) are
 //! gaps, and nothing else tells them.
 
+use std::collections::BTreeMap;
+
 use domain::time::TimeMs;
 use engine::port::TopicPartition;
 
@@ -32,6 +34,9 @@ pub struct Bounds {
     pub end: u64,
 }
 
+/// The group's committed offsets; `None` where there is none.
+pub type Committed = BTreeMap<TopicPartition, Option<u64>>;
+
 /// What the topics of an application hold.
 pub trait History {
     /// The log cannot be read.
@@ -57,6 +62,19 @@ pub trait History {
         from: u64,
         max: usize,
     ) -> Result<Vec<Entry>, Self::Error>;
+
+    /// The group's committed offset of each of `inputs`, which `task` reads; `None` where nothing
+    /// keeps any.
+    ///
+    /// # Errors
+    /// They cannot be told.
+    fn committed(
+        &mut self,
+        _task: u32,
+        _inputs: &[TopicPartition],
+    ) -> Result<Option<Committed>, Self::Error> {
+        Ok(None)
+    }
 
     /// Whether `at` has got more records since its bounds were asked for, so that what stands behind
     /// the last commit that is checked may belong to later ones.

@@ -30,8 +30,8 @@ mod state;
 mod stream;
 mod subject;
 
-pub use check::{Evidence, Progress, check};
-pub use history::{Bounds, Entry, History};
+pub use check::{Progress, check};
+pub use history::{Bounds, Committed, Entry, History};
 pub use report::{Check, Finding, Outcome, Report};
 pub use state::{StoreContents, StoreEntry};
 pub use subject::{Naming, Subject};

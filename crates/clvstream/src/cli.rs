@@ -17,6 +17,7 @@ Exit codes:
   2    wrong usage or configuration
   3    done, and there is something to see to (`mapping check`: rejected rows;
        `topics plan --exit-code`: topics to create or change)
+  4    done, and what the topics hold is wrong (`verify`)
   130  interrupted before it was done; what was committed stays
 
 Examples:
@@ -25,6 +26,7 @@ Examples:
   clvstream replay --mapping mappings/cdnow.toml orders.csv
   clvstream run --config shop.toml
   clvstream tail clv.updates --follow
+  clvstream verify --config shop.toml
   clvstream config check shop.toml
 
 docs/cli.md describes every command, docs/configuration.md every key.";
@@ -119,6 +121,8 @@ pub enum Command {
     Tail(cmd::tail::TailArgs),
     /// List the application's topics; on Kafka, plan and make them
     Topics(cmd::topics::TopicsArgs),
+    /// Check that the topics hold what they should, by replaying what was consumed
+    Verify(cmd::verify::VerifyArgs),
     /// Work with mapping files, which let foreign data be read
     #[command(subcommand)]
     Mapping(cmd::mapping::MappingCommand),
@@ -141,6 +145,7 @@ impl Command {
             | Command::Simulate(_)
             | Command::Tail(_)
             | Command::Topics(_)
+            | Command::Verify(_)
             | Command::Mapping(_)
             | Command::Config(_) => false,
         }

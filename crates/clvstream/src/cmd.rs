@@ -10,3 +10,4 @@ pub mod run;
 pub mod simulate;
 pub mod tail;
 pub mod topics;
+pub mod verify;

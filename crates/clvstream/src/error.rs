@@ -16,6 +16,8 @@ pub enum Exit {
     Usage = 2,
     /// Done, and the data had problems.
     DataProblems = 3,
+    /// Done, and what the topics hold is not what it should be.
+    Violations = 4,
     /// Interrupted before it was done: 128 + SIGINT, as shells have it.
     Interrupted = 130,
 }

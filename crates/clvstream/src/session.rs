@@ -174,7 +174,7 @@ fn rate(state: &ProgressState, out: &mut dyn std::fmt::Write) {
 }
 
 /// A progress bar on a terminal; nothing elsewhere.
-fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
+pub(crate) fn progress(what: &'static str, length: Option<u64>) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

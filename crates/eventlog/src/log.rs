@@ -48,7 +48,7 @@ pub struct EmbeddedLog {
     pub(crate) db: DB,
     pub(crate) dir: PathBuf,
     pub(crate) options: Options,
-    incarnation: Vec<u8>,
+    pub(crate) incarnation: Vec<u8>,
     topics: RwLock<BTreeMap<TopicName, Arc<Topic>>>,
     /// Held while offsets are assigned and written, so that both have the same order. Holds why
     /// writing has ended, if it has.

@@ -43,10 +43,11 @@ impl LogView {
         let db = DB::open_cf_descriptors_as_secondary(&common, path, scratch.path(), families)
             .map_err(|e| EventLogError::from_rocks(path, e))?;
         let seen = db.latest_sequence_number();
-        let log = EmbeddedLog::over(db, path, Options::default());
-        if log.read_head()?.is_none() {
-            return Err(log.corrupt("it has no head record"));
-        }
+        let mut log = EmbeddedLog::over(db, path, Options::default());
+        log.incarnation = match log.read_head()? {
+            Some(incarnation) => incarnation,
+            None => return Err(log.corrupt("it has no head record")),
+        };
         log.reload_topics()?;
         Ok(LogView {
             log,
@@ -76,6 +77,32 @@ impl LogView {
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo> {
         self.log.topics()
+    }
+
+    /// As [`EmbeddedLog::mark`].
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, EventLogError> {
+        self.log.mark(name)
+    }
+
+    /// As [`EmbeddedLog::incarnation`].
+    #[must_use]
+    pub fn incarnation(&self) -> &[u8] {
+        self.log.incarnation()
+    }
+
+    /// As [`EmbeddedLog::position`].
+    ///
+    /// # Errors
+    /// There is no such partition, or the log cannot be read.
+    pub fn position(
+        &self,
+        task: u32,
+        source: &TopicPartition,
+    ) -> Result<Option<u64>, EventLogError> {
+        self.log.position(task, source)
     }
 
     /// As [`EmbeddedLog::start_offset`].

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use config::{Config, Loaded};
 use domain::definitions::Definitions;
-use domain::event::Text;
 use domain::money::{Currency, Minor};
 use domain::time::TimeMs;
 use engine::port::{TopicName, TopicPartition};
@@ -22,11 +21,12 @@ use registry::Registry;
 use serde::{Deserialize, Serialize};
 use store::Shared;
 use wire::mapping::Mapping;
-use wire::{Decoder, Encoder, Format, InputRules, Inputs, OutputEncoder, SchemaSet, SharedSchemas};
+use wire::{Decoder, Encoder, Format, InputRules, Inputs, SchemaSet, SharedSchemas};
 
 use crate::error::RuntimeError;
 use crate::kafka;
 use crate::log::Log;
+use crate::outline::{Outline, readers};
 
 /// Name of the log's mark that holds what was chosen at the first start.
 pub(crate) const IDENTITY: &str = "deployment";
@@ -36,8 +36,8 @@ pub(crate) const IDENTITY: &str = "deployment";
 pub(crate) struct Identity {
     application: String,
     pub(crate) partitions: u32,
-    currency: String,
-    decimals: u8,
+    pub(crate) currency: String,
+    pub(crate) decimals: u8,
     /// On Kafka: tells this deployment from any other that had its name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) incarnation: String,
@@ -149,39 +149,29 @@ impl Deployment {
     }
 
     fn with(
-        mut config: Config,
+        config: Config,
         log: Log,
         identity: &Identity,
         incarnation: Vec<u8>,
         inputs: BTreeMap<TopicName, u32>,
         shared: Shared,
     ) -> Result<Deployment, RuntimeError> {
-        config.partitions = identity.partitions;
-        let currency = Currency {
-            code: three_letters(&identity.currency),
-            decimals: identity.decimals,
-        };
-        let rules = input_rules(&config, currency);
-        config.limits.max_order_amount = rules.max_amount;
-        config.currency = currency;
-        let topics = Topics::of(&config.application_id);
         let schemas = schemas_of(&config)?;
+        let Outline {
+            config,
+            setup,
+            rules,
+            ..
+        } = Outline::of(config, identity, &schemas)?;
         let registry = registry_of(&config)?;
         let known_schemas = match &registry {
             Some(_) => SharedSchemas::open(&schemas)?,
             None => SharedSchemas::closed(&schemas)?,
         };
-        let setup = Setup {
-            application: Text::new(&config.application_id),
-            tasks: config.partitions,
-            topics,
-            definitions: Arc::new(definitions_of(&config)),
-            encoder: OutputEncoder::new(format_of(&config), &schemas)?,
-        };
         Ok(Deployment {
             config,
             log,
-            setup: Arc::new(setup),
+            setup,
             rules,
             schemas,
             known_schemas,
@@ -284,12 +274,7 @@ impl Deployment {
     /// # Errors
     /// A mapping cannot be read or does not fit.
     pub fn readers(&self) -> Result<Inputs, RuntimeError> {
-        let mut mapped = BTreeMap::new();
-        for (topic, path) in &self.config.input.mapped {
-            let mapping = read_mapping(path)?;
-            mapped.insert(topic.clone(), Arc::new(mapping));
-        }
-        Ok(Inputs::new(self.decoder(), mapped)?)
+        readers(&self.config, self.decoder())
     }
 
     /// An encoder for the inputs.
@@ -451,11 +436,11 @@ pub(crate) fn identify(
     Ok((identity, false))
 }
 
-fn three_letters(code: &str) -> [u8; 3] {
+pub(crate) fn three_letters(code: &str) -> [u8; 3] {
     <[u8; 3]>::try_from(code.as_bytes()).unwrap_or(*b"XXX")
 }
 
-fn format_of(config: &Config) -> Format {
+pub(crate) fn format_of(config: &Config) -> Format {
     match config.format {
         config::Format::Avro => Format::Avro,
         config::Format::Json => Format::Json,
@@ -537,7 +522,7 @@ pub fn input_rules(config: &Config, currency: Currency) -> InputRules {
     }
 }
 
-fn definitions_of(config: &Config) -> Definitions {
+pub(crate) fn definitions_of(config: &Config) -> Definitions {
     Definitions {
         session_gap_ms: millis(config.time.session_gap),
         grace_ms: millis(config.time.grace),

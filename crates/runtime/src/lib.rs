@@ -9,6 +9,7 @@ pub mod kafka;
 pub mod load;
 pub mod log;
 pub mod observe;
+pub mod outline;
 mod restore;
 pub mod retention;
 pub mod summary;
@@ -16,3 +17,4 @@ pub mod workers;
 
 pub use deployment::Deployment;
 pub use error::RuntimeError;
+pub use outline::Outline;

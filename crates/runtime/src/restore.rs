@@ -16,6 +16,7 @@ use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::Log;
 use crate::observe::Observers;
+use crate::outline::state_dir;
 use crate::workers::Shared;
 
 /// How many records are restored between two looks at the stop token.
@@ -220,6 +221,6 @@ impl Deployment {
     }
 
     fn state_dir(&self, task: u32) -> PathBuf {
-        self.config.data_dir.join("state").join(task.to_string())
+        state_dir(&self.config, task)
     }
 }

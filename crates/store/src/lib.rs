@@ -20,8 +20,10 @@ mod memory;
 mod overlay;
 pub mod rocks;
 mod task;
+mod view;
 
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use rocks::Shared;
 pub use task::{Checkpoint, Derive, TaskStore};
+pub use view::{StoreView, ViewEntry};

@@ -20,7 +20,7 @@ use crate::rocks::{Share, Shared};
 /// The format of what a store writes; a store of another format is refused.
 const FORMAT: u8 = 1;
 /// The key of the store's own record; tables' bytes start at 1.
-const HEAD_KEY: [u8; 1] = [0];
+pub(crate) const HEAD_KEY: [u8; 1] = [0];
 /// Unless it is said otherwise, a checkpoint falls due when this much changelog is not yet in
 /// RocksDB ...
 const CHECKPOINT_BYTES: usize = 64 << 20;
@@ -323,25 +323,7 @@ impl TaskStore {
             self.write_out()?;
             return self.flush(true);
         };
-        let (format, task, position, incarnation) =
-            parse_head(&stored).ok_or_else(|| self.corrupt("its head record is cut off"))?;
-        if format != FORMAT {
-            return Err(StoreError::Format {
-                path: self.dir.clone(),
-                found: format,
-                expected: FORMAT,
-            });
-        }
-        if task != self.task {
-            return Err(StoreError::Task {
-                path: self.dir.clone(),
-                found: task,
-                expected: self.task,
-            });
-        }
-        if incarnation != self.incarnation {
-            return Err(StoreError::Incarnation(self.dir.clone()));
-        }
+        let position = check_head(&stored, &self.dir, self.task, &self.incarnation)?;
         (self.written, self.applied, self.flushed) = (position, position, position);
         Ok(())
     }
@@ -502,7 +484,7 @@ impl StateReader for TaskStore {
 
 /// One column family for everything: a memtable is flushed as a whole and in order, so a batch and
 /// the position in it become durable together.
-fn db_options(shared: &Shared) -> Options {
+pub(crate) fn db_options(shared: &Shared) -> Options {
     let mut options = shared.options();
     options.set_block_based_table_factory(&shared.point_lookup_options());
     options.set_compression_type(DBCompressionType::Lz4);
@@ -527,6 +509,38 @@ fn head(task: u32, position: u64, incarnation: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&position.to_be_bytes());
     bytes.extend_from_slice(incarnation);
     bytes
+}
+
+/// The position in the head record of the store in `dir`, if it is that of `task` and `incarnation`.
+pub(crate) fn check_head(
+    stored: &[u8],
+    dir: &Path,
+    task: u32,
+    incarnation: &[u8],
+) -> Result<u64, StoreError> {
+    let cut_off = || StoreError::Corrupt {
+        path: dir.to_path_buf(),
+        detail: "its head record is cut off".to_owned(),
+    };
+    let (format, found, position, of) = parse_head(stored).ok_or_else(cut_off)?;
+    if format != FORMAT {
+        return Err(StoreError::Format {
+            path: dir.to_path_buf(),
+            found: format,
+            expected: FORMAT,
+        });
+    }
+    if found != task {
+        return Err(StoreError::Task {
+            path: dir.to_path_buf(),
+            found,
+            expected: task,
+        });
+    }
+    if of != incarnation {
+        return Err(StoreError::Incarnation(dir.to_path_buf()));
+    }
+    Ok(position)
 }
 
 fn parse_head(bytes: &[u8]) -> Option<(u8, u32, u64, &[u8])> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use checker::{Entry, Evidence, Naming, Report, Subject, check};
+use checker::{Entry, Naming, Report, Subject, check};
 use domain::event::Event;
 use domain::time::{DAY_MS, HOUR_MS, TimeMs};
 use engine::port::{CommitError, TopicPartition};
@@ -205,8 +205,7 @@ pub(crate) fn at(topic: &str, partition: u32) -> TopicPartition {
 pub(crate) fn reports(subject: &Subject, topics: &Topics) -> Vec<Report> {
     let mut topics = topics.clone();
     let one = |task| {
-        let evidence = Evidence::default();
-        let Ok(report) = check(subject, &mut topics, task, evidence, &mut |_| {});
+        let Ok(report) = check(subject, &mut topics, task, None, &mut |_| {});
         report
     };
     (0..subject.setup.tasks).map(one).collect()

@@ -1,6 +1,6 @@
 //! Small histories made by hand: what each finding says.
 
-use checker::{Check, Entry, Evidence, Naming, Outcome, check};
+use checker::{Check, Entry, Naming, Outcome, check};
 use domain::event::Event;
 use domain::time::MINUTE_MS;
 
@@ -32,13 +32,7 @@ fn history() -> Topics {
 fn told(damage: impl Fn(&mut Topics)) -> Vec<String> {
     let mut topics = history();
     damage(&mut topics);
-    let Ok(report) = check(
-        &subject(1, false),
-        &mut topics,
-        0,
-        Evidence::default(),
-        &mut |_| {},
-    );
+    let Ok(report) = check(&subject(1, false), &mut topics, 0, None, &mut |_| {});
     let failures = report.failures();
     failures
         .map(|(check, finding)| format!("{check}: {finding}"))
@@ -118,7 +112,7 @@ fn a_customer_is_named_where_that_is_asked_for() {
     assert!(topics.damage(&at(&names().clv_updates, 0), 1, Damage::Value, 40));
     let mut subject = subject(1, false);
     subject.naming = Naming::Clear;
-    let Ok(report) = check(&subject, &mut topics, 0, Evidence::default(), &mut |_| {});
+    let Ok(report) = check(&subject, &mut topics, 0, None, &mut |_| {});
     let (_, finding) = report.failures().next().expect("a failure");
     assert_eq!(finding.key.as_deref(), Some("ann"));
 }
@@ -166,13 +160,7 @@ fn a_record_that_no_commit_wrote_is_found_behind_the_last_one() {
 #[test]
 fn an_empty_application_passes() {
     let mut topics = Topics::default();
-    let Ok(report) = check(
-        &subject(1, true),
-        &mut topics,
-        0,
-        Evidence::default(),
-        &mut |_| {},
-    );
+    let Ok(report) = check(&subject(1, true), &mut topics, 0, None, &mut |_| {});
     assert_eq!(report.failures().count(), 0);
     assert_eq!(report.outcome(Check::Chain), Some(&Outcome::Passed(0)));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use checker::{Check, Evidence, Outcome, StoreContents, check};
+use checker::{Check, Outcome, StoreContents, check};
 use engine::port::Table;
 use proptest::prelude::*;
 use wire::state::derived_timer;
@@ -43,18 +43,15 @@ fn outcome(topics: &Topics, tasks: u32, position: u64, contents: &Contents) -> O
     let entries = contents
         .iter()
         .map(|((table, key), v)| Ok((*table, key.clone(), v.clone())));
-    let evidence = Evidence {
-        committed: None,
-        store: Some(StoreContents {
-            position,
-            entries: Box::new(entries),
-        }),
+    let store = StoreContents {
+        position,
+        entries: Box::new(entries),
     };
     let Ok(report) = check(
         &subject(tasks, false),
         &mut topics.clone(),
         0,
-        evidence,
+        Some(store),
         &mut |_| {},
     );
     report.outcome(Check::State).expect("an outcome").clone()

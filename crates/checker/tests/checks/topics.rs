@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use checker::{Bounds, Entry, History};
+use checker::{Bounds, Committed, Entry, History};
 use engine::port::TopicPartition;
 
 /// What topics hold.
@@ -14,6 +14,8 @@ pub(crate) struct Topics {
     pub(crate) begins: BTreeMap<TopicPartition, u64>,
     /// Whether commits go on.
     pub(crate) live: bool,
+    /// The group's offsets, if it keeps any.
+    pub(crate) committed: Option<Committed>,
 }
 
 /// What happens to one record.
@@ -126,6 +128,10 @@ impl History for Topics {
         let first = records.partition_point(|record| record.offset < from);
         // A few at a time, so that pages matter.
         Ok(records[first..].iter().take(max.min(7)).cloned().collect())
+    }
+
+    fn committed(&mut self, _: u32, _: &[TopicPartition]) -> Result<Option<Committed>, Infallible> {
+        Ok(self.committed.clone())
     }
 
     fn has_grown(&mut self, _: &TopicPartition) -> Result<bool, Infallible> {

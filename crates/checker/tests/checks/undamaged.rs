@@ -1,6 +1,6 @@
 //! What the engine made passes.
 
-use checker::{Check, Evidence, Outcome, check};
+use checker::{Check, Committed, Outcome, check};
 use engine::commit_record::CommitRecord;
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ proptest! {
         let mut topics = made(&plan);
         let subject = subject(plan.tasks, false);
         for task in 0..plan.tasks {
-            let mut committed = std::collections::BTreeMap::new();
+            let mut committed = Committed::new();
             for entry in topics.records(&at(&names().commits, task)) {
                 let bytes = entry.value.as_deref().expect("a value");
                 let record = CommitRecord::decode(bytes).expect("a commit record");
@@ -49,12 +49,9 @@ proptest! {
                     committed.insert(input, Some(position));
                 }
             }
-            let mut outcome = |committed: &std::collections::BTreeMap<_, _>| {
-                let evidence = Evidence {
-                    committed: Some(committed.clone()),
-                    store: None,
-                };
-                let Ok(report) = check(&subject, &mut topics, task, evidence, &mut |_| {});
+            let mut outcome = |committed: &Committed| {
+                topics.committed = Some(committed.clone());
+                let Ok(report) = check(&subject, &mut topics, task, None, &mut |_| {});
                 report.outcome(Check::Committed).cloned()
             };
             prop_assert_eq!(outcome(&committed), Some(Outcome::Passed(committed.len() as u64)));
