@@ -1,11 +1,10 @@
 //! I1: what a naive oracle makes of what was consumed is what is there, byte for byte; and whatever else
 //! the crate `checker` verifies on topics (I2, I3, I7, I8).
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use checker::{Bounds, Entry, Evidence, History, Naming, Outcome, Subject, check};
+use checker::{Bounds, Committed, Entry, History, Naming, Outcome, Subject, check};
 use engine::port::TopicPartition;
 
 use super::{Found, violated};
@@ -53,6 +52,15 @@ impl History for Held<'_> {
         };
         Ok(committed.take(max).map(entry).collect())
     }
+
+    fn committed(
+        &mut self,
+        _: u32,
+        inputs: &[TopicPartition],
+    ) -> Result<Option<Committed>, Infallible> {
+        let committed = inputs.iter().map(|at| (at.clone(), self.0.committed(at)));
+        Ok(Some(committed.collect()))
+    }
 }
 
 pub(super) fn agrees(ran: &Ran, shop: &Arc<Shop>) -> Found {
@@ -63,19 +71,8 @@ pub(super) fn agrees(ran: &Ran, shop: &Arc<Shop>) -> Found {
         naming: Naming::Clear,
     };
     for task in 0..TASKS {
-        let inputs = shop.inputs_of(task).into_iter();
-        let committed: BTreeMap<_, _> = inputs
-            .map(|at| {
-                let position = ran.cluster.committed(&at);
-                (at, position)
-            })
-            .collect();
-        let evidence = Evidence {
-            committed: Some(committed),
-            store: None,
-        };
         let mut held = Held(&ran.cluster);
-        let Ok(report) = check(&subject, &mut held, task, evidence, &mut |_| {});
+        let Ok(report) = check(&subject, &mut held, task, None, &mut |_| {});
         if let Some((check, finding)) = report.failures().next() {
             return violated(check.invariant(), format!("{check}: {finding}"));
         }
