@@ -40,6 +40,14 @@ test: deps ## formatting, lints and all tests but the long ones; P=crate, T=part
 test-long: deps ## the long tests only
 	@$(XTASK) test --long $(SELECT)
 
+.PHONY: sim
+sim: ## simulate instances on a Kafka in memory with faults from seeds; SEEDS=n (default 500)
+	@cargo run --quiet --release -p sim -- --seeds $(or $(SEEDS),500)
+
+.PHONY: mutants
+mutants: ## check that the simulation catches every way of breaking the protocol; SEEDS=n for each
+	@cargo run --quiet --release -p sim -- --mutants --seeds $(or $(SEEDS),500)
+
 .PHONY: bench
 bench: build ## measure throughput and CPU on synthetic and real data; EVENTS=n
 	@scripts/bench $(EVENTS)

@@ -158,19 +158,14 @@ impl<'y> SimLog<'y> {
         starts: Vec<(u32, TopicPartition, Offset)>,
         membership: impl FnOnce(&Self) -> Membership,
     ) -> Result<Vec<Claimed>, ClaimError<SimError>> {
-        // The newest head of a task is that of its last commit: others stand beside positions of
-        // inputs that it consumed nothing from.
-        let mut heads: BTreeMap<u32, Option<Head>> = BTreeMap::new();
-        for (task, _, offset) in &starts {
-            let head = heads.entry(*task).or_default();
-            *head = (*head).max(offset.head);
-        }
-        let with_head = |(task, at, offset): &(u32, TopicPartition, Offset)| {
-            let head = heads.get(task).copied().flatten();
-            let next = offset.next;
-            (at.clone(), Offset { next, head })
-        };
-        let positions: Vec<Position> = starts.iter().map(with_head).collect();
+        // The head stands beside the position of `internal.routed`, which every commit holds.
+        let routed = Arc::clone(&self.topics.routed);
+        let of_routed = starts.iter().filter(|(_, at, _)| at.topic == routed);
+        let heads: BTreeMap<u32, Option<Head>> = of_routed
+            .map(|(task, _, offset)| (*task, offset.head))
+            .collect();
+        let positions = starts.iter().map(|(_, at, offset)| (at.clone(), *offset));
+        let positions: Vec<Position> = positions.collect();
         let ends = match self.write_claim(tasks, &positions, membership) {
             Ok(ends) => ends,
             Err(failure) => return Err(self.claim_failed(failure)),
@@ -233,17 +228,17 @@ impl<'y> SimLog<'y> {
         }
     }
 
-    /// The positions that a commit of `staged` holds, each with the head of its task beside it.
-    /// `every`: a task that consumed nothing (timers alone) has one of its inputs' in it as it is: the
-    /// head has to stand somewhere, and without any position nobody would ask whose the task is.
+    /// The positions that a commit of `staged` holds: those of inputs that were consumed from, and, with
+    /// the head of its task beside it, that of each task's partition of `internal.routed` even where
+    /// nothing of it was consumed; `consumed_only`: without those. A commit without any position (of
+    /// timers alone) would be nobody's to refuse: it is by positions that the membership is checked.
     pub(crate) fn positions_of(
         &self,
         staged: &[Staged],
-        every: bool,
+        consumed_only: bool,
     ) -> Result<Vec<Position>, CommitError> {
         let mut positions = Vec::new();
         for work in staged {
-            let head = Some(work.head);
             for (at, next) in &work.positions {
                 let Some(input) = self.inputs.get(at) else {
                     return Err(CommitError::Halt(format!(
@@ -251,16 +246,21 @@ impl<'y> SimLog<'y> {
                         at.topic, at.partition
                     )));
                 };
+                let head = (at.topic == self.topics.routed).then_some(work.head);
                 let next = input.behind_markers(*next);
                 positions.push((at.clone(), Offset { next, head }));
             }
-            let mut of_task = self.inputs.iter().filter(|(_, i)| i.task == work.task);
-            if work.positions.is_empty()
-                && every
-                && let Some((at, input)) = of_task.next()
+            let routed = TopicPartition {
+                topic: Arc::clone(&self.topics.routed),
+                partition: work.task,
+            };
+            let is_there = work.positions.iter().any(|(at, _)| *at == routed);
+            if !is_there
+                && !consumed_only
+                && let Some(input) = self.inputs.get(&routed)
             {
-                let next = input.committed;
-                positions.push((at.clone(), Offset { next, head }));
+                let (next, head) = (input.committed, Some(work.head));
+                positions.push((routed, Offset { next, head }));
             }
         }
         Ok(positions)
@@ -330,7 +330,9 @@ impl<'y> SimLog<'y> {
         for (at, offset) in positions {
             if let Some(input) = self.inputs.get_mut(at) {
                 input.committed = offset.next;
-                self.heads.insert(input.task, offset.head);
+                if offset.head.is_some() {
+                    self.heads.insert(input.task, offset.head);
+                }
             }
         }
     }
@@ -348,7 +350,7 @@ impl WorkerLog for SimLog<'_> {
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
-        let positions = self.positions_of(&staged, true)?;
+        let positions = self.positions_of(&staged, false)?;
         match self.transact(&staged, &positions, SimLog::membership) {
             Ok(ends) => {
                 self.advanced(&positions);
@@ -386,6 +388,7 @@ impl<'y> MemberLog for SimLog<'y> {
         let behind = self.inputs.iter().filter_map(|(at, input)| {
             let next = input.behind_markers(input.committed);
             let head = self.heads.get(&input.task).copied().flatten();
+            let head = head.filter(|_| at.topic == self.topics.routed);
             (next > input.committed).then(|| (at.clone(), Offset { next, head }))
         });
         let positions: Vec<_> = behind.collect();

@@ -200,8 +200,9 @@ impl WorkerLog for Mutant<'_> {
     fn commit(&mut self, mut staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
         self.commits += 1;
         self.spoil(&mut staged);
-        let every = self.mutation != Mutation::UncheckedTimers;
-        let mut positions = self.inner.positions_of(&staged, every)?;
+        let timers_alone = staged.iter().all(|work| work.positions.is_empty());
+        let consumed_only = timers_alone && self.mutation == Mutation::UncheckedTimers;
+        let mut positions = self.inner.positions_of(&staged, consumed_only)?;
         if self.mutation == Mutation::LeaveOutOffsets {
             positions.clear();
         }

@@ -201,6 +201,30 @@ fn a_task_of_which_a_transaction_took_effect_in_part_is_not_opened() {
     assert!(scene.member.owned().is_empty());
 }
 
+/// Found by the simulator: compaction had taken away the bookkeeping that was still to be read, and
+/// the process halted over a transaction that took effect in part.
+#[test]
+fn a_task_that_another_member_claims_during_its_restore_ends_the_session_and_nothing_more() {
+    let mut scene = Scene::new(1, &events(6));
+    scene.have(&[0]);
+    scene.finish();
+    scene.crash();
+    scene.log.is_superseded = true;
+    scene.tell(Change::Assigned(vec![0]));
+    let why = rejoins(scene.take_over());
+    assert_eq!(
+        why,
+        Some(Rejoin::Passing(
+            "task 0 was claimed by another member while it was restored".to_owned()
+        ))
+    );
+    assert!(scene.member.owned().is_empty());
+    scene.crash();
+    scene.log.is_superseded = false;
+    scene.have(&[0]);
+    scene.assert_as_calm();
+}
+
 #[test]
 fn what_is_assigned_is_claimed_restored_processed_and_committed() {
     let mut scene = Scene::new(2, &events(30));

@@ -59,6 +59,9 @@ pub(crate) struct GroupLog {
     pub(crate) pace: usize,
     /// How often the group was served.
     pub(crate) polls: usize,
+    /// Somebody else has claimed the tasks since, and written to them, and compaction has taken away
+    /// what of their own tables is superseded.
+    pub(crate) is_superseded: bool,
     /// What reading may be asked for.
     readable: BTreeSet<TopicPartition>,
 }
@@ -72,6 +75,7 @@ impl GroupLog {
             refusals: VecDeque::new(),
             pace: usize::MAX,
             polls: 0,
+            is_superseded: false,
             readable: BTreeSet::new(),
         }
     }
@@ -187,6 +191,10 @@ impl MemberLog for GroupLog {
         for span in spans {
             let records = self.log.records(&span.at).iter().zip(0..);
             for (record, offset) in records {
+                let table = record.key.as_deref().and_then(Table::split);
+                if self.is_superseded && table.is_some_and(|(table, _)| table == Table::Meta) {
+                    continue;
+                }
                 if (span.from..span.until).contains(&offset) {
                     left.push_back((span.at.clone(), offset, record.clone()));
                 }

@@ -140,14 +140,23 @@ fn spans(
         .flat_map(|transaction| &transaction.offsets)
         .map(|(at, next)| (ran.cluster.place(*at), *next))
         .collect();
+    let heads = offsets.iter().filter(|(_, offset)| offset.head.is_some());
+    let of_task = heads.filter(|(input, _)| input.partition == at.partition);
+    let beside: Vec<Option<Head>> = of_task.map(|(_, offset)| offset.head).collect();
+    if beside != [Some(commit.head)] {
+        let what = format!(
+            "a commit's head is {}, and beside its positions stands {beside:?}: {}",
+            commit.head,
+            words(at, record)
+        );
+        return violated("I3", what);
+    }
     let mut records = 0;
     for (input, next) in commit.consumed.positions {
         let committed = offsets.get(&input).copied();
         // A position may be behind markers where no record follows.
-        let is_same = committed.is_some_and(|c| {
-            let is_at = c.next >= next && visible(ran, &input, next, c.next) == 0;
-            is_at && c.head == Some(commit.head)
-        });
+        let is_same =
+            committed.is_some_and(|c| c.next >= next && visible(ran, &input, next, c.next) == 0);
         if !is_same {
             let what = format!(
                 "by its record a commit goes to {next} of {} {}, by its positions to {committed:?}: {}",

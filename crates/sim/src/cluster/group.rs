@@ -421,6 +421,7 @@ impl Group {
     fn joined(&mut self, of: u64, generation: i64) {
         if let Some(client) = self.clients.get_mut(&of)
             && client.phase == Phase::Joining
+            && client.membership.generation < generation
         {
             client.membership.generation = generation;
             client.phase = Phase::Syncing;
@@ -437,9 +438,12 @@ impl Group {
         let Some(client) = self.clients.get_mut(&of) else {
             return;
         };
-        if client.phase != Phase::Syncing || client.membership.generation != generation {
+        // Where the answer before this one is still on its way, this one says it too.
+        let is_awaited = matches!(client.phase, Phase::Joining | Phase::Syncing);
+        if !is_awaited || client.membership.generation > generation {
             return;
         }
+        client.membership.generation = generation;
         let member = client.membership.member;
         let Some(known) = member.and_then(|member| self.members.get_mut(&member)) else {
             client.membership.member = None;
