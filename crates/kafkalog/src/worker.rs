@@ -521,7 +521,9 @@ impl WorkerLog for KafkaWorker {
         let mut heads = self.heads.clone();
         heads.extend(staged.iter().map(|work| (work.task, work.head)));
         // Positions of inputs where little happens go along now and then; and those that heads stand
-        // beside, with every commit of their tasks.
+        // beside, with every commit of their tasks: also so that no commit is without positions.
+        // librdkafka sends none of those, and nobody would check the membership of a worker whose
+        // timers alone have something to say.
         let consumed: BTreeSet<_> = positions.iter().map(|(at, _)| at.clone()).collect();
         for (at, input) in &self.inputs {
             let has_head = at.topic == self.cluster.topics().routed
