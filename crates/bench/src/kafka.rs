@@ -146,42 +146,69 @@ struct Bench<'a> {
 }
 
 /// A deployment: its configuration, its topics.
-struct Deployment {
-    setup: Setup,
-    program: Program,
-    http: SocketAddr,
+pub(crate) struct Deployment {
+    pub(crate) setup: Setup,
+    pub(crate) program: Program,
+    pub(crate) http: SocketAddr,
 }
 
-impl Bench<'_> {
+/// What a deployment is made of.
+pub(crate) struct Making<'a> {
+    pub(crate) bootstrap: &'a str,
+    pub(crate) partitions: u32,
+    pub(crate) work: &'a Path,
+    pub(crate) overrides: &'a [String],
+    pub(crate) binary: PathBuf,
+}
+
+impl Making<'_> {
     /// A new deployment, with empty topics.
-    fn deployment(&self, name: &str) -> Result<Deployment, BenchError> {
-        let application = format!("{}-{}-{name}", self.args.application, self.run);
-        let folder = self.args.work.join(name);
+    pub(crate) fn deployment(
+        self,
+        application: &str,
+        name: &str,
+    ) -> Result<Deployment, BenchError> {
+        let folder = self.work.join(name);
         let http = program::free_address()?;
-        let config = self.args.work.join(format!("{name}.toml"));
+        let config = self.work.join(format!("{name}.toml"));
         // TOML's strings are JSON's, for everything that stands here.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let text = format!(
             "application_id = {}\ndata_dir = {}\npartitions = {}\n\n[kafka]\nbootstrap = {}\nreplication = 1\n\n[http]\nlisten = {}\n",
-            quoted(&application),
+            quoted(application),
             quoted(&folder.to_string_lossy()),
-            self.args.partitions,
-            quoted(&self.args.bootstrap),
+            self.partitions,
+            quoted(self.bootstrap),
             quoted(&http.to_string()),
         );
         write(&config, &text)?;
-        let setup = Setup::load(&config, &self.args.overrides)?;
+        let setup = Setup::load(&config, self.overrides)?;
         topics::create(&setup)?;
         let program = Program {
-            binary: self.binary.clone(),
+            binary: self.binary,
             config,
-            overrides: self.args.overrides.clone(),
+            overrides: self.overrides.to_vec(),
         };
         Ok(Deployment {
             setup,
             program,
             http,
         })
+    }
+}
+
+impl Bench<'_> {
+    /// A new deployment, with empty topics.
+    fn deployment(&self, name: &str) -> Result<Deployment, BenchError> {
+        let application = format!("{}-{}-{name}", self.args.application, self.run);
+        let making = Making {
+            bootstrap: &self.args.bootstrap,
+            partitions: self.args.partitions,
+            work: &self.args.work,
+            overrides: &self.args.overrides,
+            binary: self.binary.clone(),
+        };
+        making.deployment(&application, name)
     }
 
     fn floor_command(&self, of: &Deployment, name: &str) -> Result<Command, BenchError> {
@@ -343,7 +370,7 @@ fn broker(bootstrap: &str) -> Option<u32> {
     process::listening_on(address)
 }
 
-fn since_1970() -> Duration {
+pub(crate) fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

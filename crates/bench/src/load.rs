@@ -6,7 +6,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use domain::event::{Body, Event};
+use domain::event::{Body, Event, OrderCompleted};
+use domain::money::Minor;
 use domain::time::TimeMs;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use smol_str::format_smolstr;
@@ -26,6 +27,8 @@ const TICK: Duration = Duration::from_micros(500);
 /// How long the paced load's producer waits for fuller batches: part of what is measured, so little;
 /// without it the broker is kept busy with requests of a record each.
 const PACED_LINGER_MS: &str = "1";
+/// When the first of the customers with one order each ordered: 2024-01-01.
+const FIRST_ORDER: TimeMs = TimeMs(1_704_067_200_000);
 /// For everything to be delivered.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,6 +55,52 @@ pub(crate) fn fill(setup: &Setup, events: u64) -> Result<u64, BenchError> {
     }
     writer.finish()?;
     Ok(bytes)
+}
+
+/// Writes one order each of customers number `first` to before `first + customers`: the least input that
+/// makes so many profiles.
+///
+/// # Errors
+/// They cannot be written.
+pub(crate) fn orders(setup: &Setup, first: u64, customers: u64) -> Result<(), BenchError> {
+    let writer = Writer::new(setup, None)?;
+    for number in first..first + customers {
+        writer.write(&first_order(number))?;
+    }
+    writer.finish()
+}
+
+fn first_order(number: u64) -> Event {
+    // Ids as shops have them: nothing that compresses, nothing in order.
+    let mixed = |round: u64| {
+        (number + round)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    };
+    let total = Minor(i64::try_from(mixed(1) % 20_000).unwrap_or(0) + 100);
+    let order = OrderCompleted {
+        order_id: format_smolstr!("o-{:016x}", mixed(2)),
+        partial: false,
+        subtotal: Some(total),
+        discount: Minor::ZERO,
+        coupon: None,
+        tax: Minor::ZERO,
+        shipping: Minor::ZERO,
+        total: Some(total),
+        cogs: None,
+        lines: Vec::new(),
+    };
+    Event {
+        id: format_smolstr!("e-{:016x}", mixed(3)),
+        time: FIRST_ORDER.plus(i64::try_from(number).unwrap_or(0)),
+        customer_id: Some(format_smolstr!("c-{:016x}{number:08x}", mixed(4))),
+        anonymous_id: None,
+        session_id: None,
+        channel: None,
+        campaign: None,
+        country: None,
+        body: Body::OrderCompleted(Box::new(order)),
+    }
 }
 
 /// Writes `rate` events a second for `span`, evenly. Each `seed` is a shop with other customers.

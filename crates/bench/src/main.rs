@@ -16,6 +16,7 @@ mod load;
 mod process;
 mod program;
 mod quantiles;
+mod recovery;
 mod report;
 mod setup;
 mod topics;
@@ -40,6 +41,8 @@ struct Cli {
 enum Command {
     /// Throughput, CPU, memory and latency on Kafka, of the program and of the floor
     Kafka(kafka::KafkaArgs),
+    /// Restarts on Kafka: after kill -9, and with the state lost
+    Recovery(recovery::RecoveryArgs),
     /// Consume, write each record out again, commit both in one transaction; print what it took as JSON
     Floor(FloorArgs),
     /// Every figure of two results, and the second over the first
@@ -73,6 +76,7 @@ struct FloorArgs {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Kafka(args) => kafka::run(&args),
+        Command::Recovery(args) => recovery::run(&args),
         Command::Floor(args) => floor(&args),
         Command::Compare(args) => {
             report::compare(&args.before, &args.after).map(|text| print!("{text}"))

@@ -101,6 +101,11 @@ impl Watched {
         Stat::of(self.child.id()).is_none_or(|stat| stat.is_over)
     }
 
+    /// CPU that it has taken so far.
+    pub(crate) fn usage(&self) -> Usage {
+        usage_of(self.child.id()).unwrap_or_default()
+    }
+
     /// The next line of its standard output; waits for it.
     ///
     /// # Errors

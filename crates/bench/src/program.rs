@@ -74,14 +74,22 @@ impl Program {
         Ok((drained.processed, took))
     }
 
+    /// Starts the service, and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn begin(&self) -> Result<Watched, BenchError> {
+        Watched::start(self.command(&["run"]))
+    }
+
     /// Starts the service and waits until it is ready.
     ///
     /// # Errors
     /// It is not ready in time.
     pub(crate) fn serve(&self, http: SocketAddr) -> Result<Watched, BenchError> {
-        let watched = Watched::start(self.command(&["run"]))?;
+        let watched = self.begin()?;
         let deadline = Instant::now() + READY_WITHIN;
-        while !matches!(get(http, "/readyz"), Ok((200, _))) {
+        while !is_ready(http) {
             if watched.is_over() || Instant::now() >= deadline {
                 return Err(BenchError::failed(format!(
                     "`clvstream run` was not ready within {} s",
@@ -92,6 +100,19 @@ impl Program {
         }
         Ok(watched)
     }
+}
+
+/// Whether the service at `http` says that it is ready.
+pub(crate) fn is_ready(http: SocketAddr) -> bool {
+    matches!(get(http, "/readyz"), Ok((200, _)))
+}
+
+/// The sum of a metric's samples whose lines begin with `name`; `None`: there is no answer, or none.
+pub(crate) fn metric(http: SocketAddr, name: &str) -> Option<f64> {
+    let (_, page) = get(http, "/metrics").ok()?;
+    let lines = page.lines().filter(|line| line.starts_with(name));
+    let samples = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    samples.reduce(|sum, sample| sum + sample)
 }
 
 /// An address of this machine that nobody listens on.

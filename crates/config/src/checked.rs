@@ -276,8 +276,16 @@ fn read_state(reader: &mut Reader<'_>) -> State {
             .checked(
                 "checkpoint_bytes",
                 Size(64 << 20),
-                "Unwritten changelog at which a checkpoint falls due.",
+                "Unwritten changelog of a task at which a checkpoint falls due.",
                 within(Size(64 << 10), Size(4 << 30)),
+            )
+            .0,
+        checkpoint_total_bytes: section
+            .checked(
+                "checkpoint_total_bytes",
+                Size(256 << 20),
+                "Unwritten changelog of all tasks of the process together: where there is more, the task that has most writes a checkpoint. It is what a restart has to read, at most.",
+                within(Size(64 << 10), Size(64 << 30)),
             )
             .0,
         memory_budget: section

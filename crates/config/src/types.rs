@@ -112,6 +112,9 @@ pub struct State {
     pub checkpoint_interval: Duration,
     /// Unwritten changelog at which a checkpoint falls due, in bytes.
     pub checkpoint_bytes: u64,
+    /// Unwritten changelog of all tasks together at which the one that has most writes a checkpoint,
+    /// in bytes.
+    pub checkpoint_total_bytes: u64,
     /// Memory for caches and write buffers of the whole process, in bytes; `None`: from the
     /// machine's or the container's limit.
     pub memory_budget: Option<u64>,

@@ -26,7 +26,7 @@ use crate::bookkeeping::Counts;
 use crate::group::{
     Change, ChangelogReader, ClaimError, MemberLog, Passing, RestorableStore, Stores,
 };
-use crate::port::{CommitError, TopicPartition, WorkerLog};
+use crate::port::{CommitError, StateError, TopicPartition, WorkerLog};
 use crate::task::Setup;
 use crate::worker::{Owned, Processed, Worker, WorkerError};
 
@@ -86,6 +86,9 @@ pub enum Rejoin {
     /// Nobody knows whether the last commit was written.
     #[error("commit outcome unknown: {0}")]
     Indeterminate(String),
+    /// A task's state is damaged: whoever opens it next rebuilds it from the changelog.
+    #[error("{0}")]
+    Damaged(String),
     /// The log or the stores cannot be used for now.
     #[error("{0}")]
     Passing(String),
@@ -120,10 +123,11 @@ impl From<WorkerError> for Broken<WorkerError> {
             WorkerError::Commit(CommitError::Indeterminate(what)) => {
                 Broken::Rejoin(Rejoin::Indeterminate(what))
             }
+            WorkerError::State(StateError::Damaged(what)) => Broken::Rejoin(Rejoin::Damaged(what)),
             // An abort is no end: whoever commits has taken it out before.
             WorkerError::Commit(CommitError::Halt(_) | CommitError::Abort(_))
             | WorkerError::Log(_)
-            | WorkerError::State(_) => Broken::Halt(error),
+            | WorkerError::State(StateError::Failed(_)) => Broken::Halt(error),
         }
     }
 }

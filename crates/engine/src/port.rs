@@ -256,12 +256,25 @@ pub trait StateStore: StateReader {
     /// # Errors
     /// The store cannot be written; the log has everything, so that a restart loses nothing.
     fn apply(&mut self, committed: Committed) -> Result<(), StateError>;
+
+    /// What was read from this store is damaged, in a way that the store itself could not see: whoever
+    /// opens it next must not use it. A store that is not kept has nothing to do.
+    fn condemn(&mut self, what: &str) {
+        let _ = what;
+    }
 }
 
 /// A key and its value, as a scan yields them.
 pub type Entry = (Vec<u8>, Arc<[u8]>);
 
-/// The store cannot be read or written; the message says what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct StateError(pub String);
+/// The state cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StateError {
+    /// It cannot be read or written; the message says what to do.
+    #[error("{0}")]
+    Failed(String),
+    /// What is kept is damaged. It is never used again: whoever opens the task next rebuilds its state
+    /// from the changelog.
+    #[error("{0}")]
+    Damaged(String),
+}

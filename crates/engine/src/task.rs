@@ -246,7 +246,7 @@ impl Task {
     ) -> Result<(), StateError> {
         let owned = |owner: Option<Text>| {
             owner.ok_or_else(|| {
-                StateError("an event without an owner passed the decoder".to_owned())
+                StateError::Failed("an event without an owner passed the decoder".to_owned())
             })
         };
         match waiting.input {
@@ -420,7 +420,9 @@ impl Task {
         let definitions = Arc::clone(&self.setup.definitions);
         let mut changes = std::mem::take(&mut self.batch.changes);
         let Some(warm) = self.profiles.get_mut(key) else {
-            return Err(StateError("a profile that was loaded is gone".to_owned()));
+            return Err(StateError::Failed(
+                "a profile that was loaded is gone".to_owned(),
+            ));
         };
         let days = if event.body.is_order_fact() {
             warm.profile.live.book.days_touched(event)
@@ -554,8 +556,5 @@ fn moves_clock(input: &ClockSource, waiting: &Waiting) -> Option<(ClockSource, T
 }
 
 fn damaged(corrupt: Corrupt) -> StateError {
-    StateError(format!(
-        "state is damaged: {corrupt}; remove this task's folder under the data directory to have \
-         it rebuilt from the changelog"
-    ))
+    StateError::Damaged(format!("state is damaged: {corrupt}"))
 }

@@ -62,7 +62,7 @@ impl Timers {
         let mut last = None;
         for (key, _) in entries {
             let Some((due, profile)) = split_timer_key(&key) else {
-                return Err(StateError("a timer's key is damaged".to_owned()));
+                return Err(StateError::Damaged("a timer's key is damaged".to_owned()));
             };
             let profile = Text::new(String::from_utf8_lossy(profile));
             last = Some((due, profile.clone()));

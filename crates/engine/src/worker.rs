@@ -118,7 +118,8 @@ impl<S: StateStore> Worker<S> {
                     done.starved = false;
                     break;
                 }
-                match task.step(store)? {
+                let stepped = task.step(store);
+                match condemning(store, stepped)? {
                     Step::Advanced => {
                         left -= 1;
                         done.steps += 1;
@@ -140,7 +141,8 @@ impl<S: StateStore> Worker<S> {
                             waiting.push(decode(&self.inputs, record, is_routed)?);
                         }
                         task.inbox().put(lane, waiting.into_iter());
-                        task.prefetch(lane, store)?;
+                        let fetched = task.prefetch(lane, store);
+                        condemning(store, fetched)?;
                     }
                 }
             }
@@ -189,7 +191,8 @@ impl<S: StateStore> Worker<S> {
     /// The state cannot be read.
     pub fn reset(&mut self) -> Result<(), WorkerError> {
         for Owned { task, store } in &mut self.owned {
-            task.reset(store)?;
+            let read = task.reset(store);
+            condemning(store, read)?;
         }
         Ok(())
     }
@@ -203,6 +206,17 @@ impl<S: StateStore> Worker<S> {
         }
         sum
     }
+}
+
+/// Sees to it that a store which turned out to be damaged is not opened again.
+pub(crate) fn condemning<T>(
+    store: &mut impl StateStore,
+    read: Result<T, StateError>,
+) -> Result<T, StateError> {
+    if let Err(StateError::Damaged(what)) = &read {
+        store.condemn(what);
+    }
+    read
 }
 
 fn decode(inputs: &Inputs, record: Record, is_routed: bool) -> Result<Waiting, LogError> {

@@ -150,7 +150,7 @@ impl EventLogError {
                 path,
                 detail: error.into_string(),
             },
-            Fault::Other => EventLogError::Io {
+            Fault::Missing | Fault::Other => EventLogError::Io {
                 path,
                 detail: error.into_string(),
             },

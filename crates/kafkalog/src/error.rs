@@ -55,6 +55,24 @@ pub enum KafkaLogError {
         /// Where the partition ends.
         end: u64,
     },
+    /// A changelog has lost its beginning, and nothing that is here has what stood there.
+    #[error(
+        "the changelog of task {task} has lost records: {at} begins at offset {start}, which \
+         compaction never moves, and the local state ends at {position}; they were deleted, by \
+         retention or by kafka-delete-records. Put back the state folder of the instance that had \
+         this task last, or load the inputs anew under another application_id; `clvstream topics \
+         apply` corrects the topic's cleanup.policy"
+    )]
+    Trimmed {
+        /// The task.
+        task: u32,
+        /// The partition, in words.
+        at: String,
+        /// Up to where local state has it; 0: there is none.
+        position: u64,
+        /// Where the partition begins.
+        start: u64,
+    },
     /// Another process has the same instance name.
     #[error(
         "another process has taken over transactional id {id}: two processes run as instance \

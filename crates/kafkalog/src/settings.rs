@@ -40,6 +40,13 @@ const LARGEST: &str = "message.max.bytes";
 /// a commit then.
 const BACKOFF: &str = "retry.backoff.ms";
 
+/// What a reader fetches at once and keeps at hand of each partition, at least.
+const READ_AHEAD: [(&str, u64); 3] = [
+    ("fetch.message.max.bytes", 4 << 20),
+    ("queued.min.messages", 50_000),
+    ("queued.max.messages.kbytes", 8 << 10),
+];
+
 /// Which records a consumer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Isolation {
@@ -99,6 +106,14 @@ impl Settings {
         config
             .set("enable.partition.eof", "true")
             .set("fetch.wait.max.ms", "10");
+        // They read from one end to the other, and as fast as they can: the next fetch is to be under
+        // way while one is worked on.
+        for (name, least) in READ_AHEAD {
+            let set = config.get(name).and_then(|value| value.parse().ok());
+            if set.is_none_or(|set: u64| set < least) {
+                config.set(name, least.to_string());
+            }
+        }
         config
     }
 

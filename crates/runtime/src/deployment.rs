@@ -75,6 +75,10 @@ pub struct Deployment {
     pub(crate) incarnation: Vec<u8>,
     /// Number of partitions of every input, by full name.
     inputs: Mutex<BTreeMap<TopicName, u32>>,
+    /// On Kafka: for how long the changelog keeps tombstones.
+    pub(crate) tombstones: Duration,
+    /// How often each task's state was found damaged in this process.
+    pub(crate) damaged_stores: Mutex<BTreeMap<u32, u32>>,
     /// Tasks whose stores are open in this process.
     pub(crate) open_stores: Mutex<BTreeSet<u32>>,
     /// Holds stores that are made to be read and thrown away.
@@ -98,6 +102,8 @@ impl Deployment {
             Some(bytes) => Shared::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
             None => Shared::with_default_budget(),
         };
+        let tails = config.state.checkpoint_total_bytes;
+        shared.limit_changelog_tails(usize::try_from(tails).unwrap_or(usize::MAX));
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|e| RuntimeError::folder(&config.data_dir, e))?;
         match &config.kafka {
@@ -106,10 +112,15 @@ impl Deployment {
                     cluster,
                     identity,
                     inputs,
+                    tombstones,
                 } = kafka::open(loaded, settings, currency)?;
                 let log = Log::Kafka(cluster);
                 let incarnation = identity.incarnation.clone().into_bytes();
-                Deployment::with(config, log, &identity, incarnation, inputs, shared)
+                let opened = Deployment::with(config, log, &identity, incarnation, inputs, shared)?;
+                Ok(Deployment {
+                    tombstones: tombstones.unwrap_or(opened.tombstones),
+                    ..opened
+                })
             }
             None => Deployment::open_embedded(config, loaded, currency, now, shared),
         }
@@ -179,6 +190,8 @@ impl Deployment {
             shared,
             incarnation,
             inputs: Mutex::new(inputs),
+            tombstones: kafka::TOMBSTONES,
+            damaged_stores: Mutex::default(),
             open_stores: Mutex::default(),
             scratch: Mutex::default(),
         })

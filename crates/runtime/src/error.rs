@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use domain::time::TimeMs;
 use engine::member::Failure;
+use engine::port::StateError;
+use engine::worker::WorkerError;
 use kafkalog::KafkaLogError;
+use store::StoreError;
 use wire::mapping::MappingProblem;
 
 /// The runtime's errors.
@@ -15,13 +18,13 @@ pub enum RuntimeError {
     EventLog(#[from] eventlog::EventLogError),
     /// A task's store.
     #[error(transparent)]
-    Store(#[from] store::StoreError),
+    Store(#[from] StoreError),
     /// A task's state.
     #[error(transparent)]
-    State(#[from] engine::port::StateError),
+    State(#[from] StateError),
     /// A worker.
     #[error(transparent)]
-    Worker(#[from] engine::worker::WorkerError),
+    Worker(#[from] WorkerError),
     /// A schema.
     #[error(transparent)]
     Schema(#[from] wire::SchemaError),
@@ -103,6 +106,20 @@ pub enum RuntimeError {
         /// The topic.
         topic: String,
     },
+    /// A task's state has been rebuilt, and is damaged again, and again.
+    #[error(
+        "state of task {task} is damaged for the {times}th time since the start ({what}): check this \
+         machine's disk and memory, and that no newer version has written this changelog; then start \
+         again, the changelog has everything"
+    )]
+    DamagedAgain {
+        /// The task.
+        task: u32,
+        /// How often.
+        times: u32,
+        /// What was found.
+        what: String,
+    },
     /// A worker's thread panicked; the panic is in the log.
     #[error("worker {0} panicked; what it had not committed is done again at the next start")]
     Panicked(u32),
@@ -133,7 +150,8 @@ impl From<Failure<KafkaLogError, RuntimeError>> for RuntimeError {
 }
 
 impl RuntimeError {
-    /// Whether the same may succeed in a while: the brokers do not answer just now.
+    /// Whether the same may succeed in a while: the brokers do not answer just now, or state is to be
+    /// rebuilt.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         use engine::group::Passing;
@@ -144,8 +162,19 @@ impl RuntimeError {
                 error,
                 TopicsError::Unreachable { .. } | TopicsError::Refused { .. }
             ),
-            _ => false,
+            error => error.is_damage(),
         }
+    }
+
+    /// Whether a task's state was found damaged: whoever opens it next rebuilds it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            RuntimeError::Store(StoreError::Corrupt { .. })
+                | RuntimeError::State(StateError::Damaged(_))
+                | RuntimeError::Worker(WorkerError::State(StateError::Damaged(_)))
+        )
     }
 
     pub(crate) fn folder(path: &Path, source: std::io::Error) -> RuntimeError {

@@ -41,7 +41,12 @@ pub(crate) struct Opened {
     pub(crate) identity: Identity,
     /// Number of partitions of every input.
     pub(crate) inputs: BTreeMap<TopicName, u32>,
+    /// For how long the changelog keeps tombstones, if that may be seen.
+    pub(crate) tombstones: Option<Duration>,
 }
+
+/// For how long a changelog keeps tombstones that was made as it should be.
+pub(crate) const TOMBSTONES: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Connects, sees to the topics, and finds or writes down what was chosen at the first start. Waits a
 /// while for brokers that do not answer: they may be starting too.
@@ -87,6 +92,7 @@ fn try_open(
         cluster,
         identity,
         inputs: inputs(&states),
+        tombstones: tombstones(&states),
     })
 }
 
@@ -175,12 +181,21 @@ fn note(identity: &mut Identity, states: &[TopicState]) -> bool {
             noted = true;
         }
         // Whoever makes the changelog anew has another deployment.
-        if identity.incarnation.is_empty() && state.name.ends_with(".internal.changelog") {
+        if identity.incarnation.is_empty() && is_changelog(state) {
             identity.incarnation.clone_from(&state.id);
             noted = true;
         }
     }
     noted
+}
+
+fn is_changelog(state: &TopicState) -> bool {
+    state.name.ends_with(".internal.changelog")
+}
+
+fn tombstones(states: &[TopicState]) -> Option<Duration> {
+    let changelog = states.iter().find(|s| is_changelog(s))?;
+    changelog.delete_retention_ms.map(Duration::from_millis)
 }
 
 fn inputs(states: &[TopicState]) -> BTreeMap<TopicName, u32> {

@@ -10,8 +10,10 @@ pub mod load;
 pub mod log;
 pub mod observe;
 pub mod outline;
+mod progress;
 mod restore;
 pub mod retention;
+mod state;
 pub mod summary;
 pub mod workers;
 

@@ -332,6 +332,9 @@ impl Gauges {
                     .stream_time_seconds
                     .set(stream_time.0 as f64 / 1_000.0);
             }
+            gauges
+                .changelog_tail_bytes
+                .set(signed(store.tail_bytes() as u64));
             cached += signed(store.cached_bytes() as u64);
             dirty += signed(store.dirty_bytes() as u64);
         }

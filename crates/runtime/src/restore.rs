@@ -2,25 +2,29 @@
 //! clock; and, from either log, to look into them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use engine::port::{StateError, StateStore};
 use engine::task::Task;
 use engine::worker::Owned;
 use kafkalog::Cluster;
+use server::Rebuild;
 use store::TaskStore;
-use wire::state::derived_timer;
 
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::Log;
 use crate::observe::Observers;
-use crate::outline::state_dir;
+use crate::progress::Restored;
+use crate::state::Found;
 use crate::workers::Shared;
 
 /// How many records are restored between two looks at the stop token.
 const STRIDE: u64 = 10_000;
+/// Why state is dropped that the changelog cannot bring up to date.
+pub(crate) const STALE: &str = "it is older than the changelog remembers what was deleted";
 
 /// The right to open a task's store in this process, until it is dropped.
 pub(crate) struct Lease<'d> {
@@ -50,7 +54,7 @@ impl Deployment {
     /// # Errors
     /// The store or the changelog cannot be read.
     pub fn open_task(&self, task: u32) -> Result<Owned<TaskStore>, RuntimeError> {
-        self.restore(task, &Shared::default(), &Observers::default())
+        self.restore_sound(task, &Shared::default(), &Observers::default())
     }
 
     /// Opens every task, several at a time.
@@ -79,7 +83,7 @@ impl Deployment {
                 if task >= self.config.partitions {
                     return Ok(opened);
                 }
-                match self.restore(task, shared, observers) {
+                match self.restore_sound(task, shared, observers) {
                     Ok(owned) => opened.push(owned),
                     Err(error) => {
                         // Nobody need begin another.
@@ -114,6 +118,27 @@ impl Deployment {
         Ok(opened)
     }
 
+    /// As [`Deployment::restore`]; state that turns out to be damaged on the way is rebuilt.
+    fn restore_sound(
+        &self,
+        task: u32,
+        shared: &Shared,
+        observers: &Observers,
+    ) -> Result<Owned<TaskStore>, RuntimeError> {
+        loop {
+            let restored = self.restore(task, shared, observers);
+            if restored.is_err() {
+                shared.restores.gone(task);
+            }
+            match restored {
+                Err(error) if error.is_damage() => {
+                    tracing::warn!(task, %error, "state is found damaged");
+                }
+                restored => return restored,
+            }
+        }
+    }
+
     fn restore(
         &self,
         task: u32,
@@ -125,38 +150,47 @@ impl Deployment {
             Log::Kafka(cluster) => return self.look_into(cluster, task, shared, observers),
         };
         let changelog = self.changelog_of(task);
-        let mut store = self.open_store(task)?;
-        if !log.is_restorable(&changelog, store.position())? {
-            tracing::warn!(
-                task,
-                "state is older than the changelog remembers; restoring in full"
-            );
-            drop(store);
-            self.remove_store(task)?;
-            store = self.open_store(task)?;
-        }
+        let mut store = match self.find_store(task)? {
+            Found::Store(store) if log.is_restorable(&changelog, store.position())? => *store,
+            Found::Store(store) => {
+                drop(store);
+                self.rebuild_store(task, Rebuild::Stale, STALE, observers)?
+            }
+            Found::Damaged(what) => self.rebuild_store(task, Rebuild::Corrupt, &what, observers)?,
+        };
         let from = store.position();
         let total = log.end_offset(&changelog)?.saturating_sub(from);
-        let mut records = 0_u64;
-        observers.restoring(task, 0, total);
+        let mut restored = Restored {
+            total,
+            ..Restored::default()
+        };
+        shared.restores.moved(task, restored, observers);
         let end = log.changelog(&changelog, from, |offset, key, value| {
-            if records.is_multiple_of(STRIDE) {
+            if restored.records.is_multiple_of(STRIDE) {
                 if shared.is_stopping() {
                     return Err(RuntimeError::Interrupted);
                 }
                 // Compaction leaves gaps: offsets, not records, say how far it is to the end.
-                observers.restoring(task, offset - from, total);
+                restored.done = offset - from;
+                shared.restores.moved(task, restored, observers);
             }
-            records += 1;
-            Ok(store.restore(offset, key.unwrap_or_default(), value)?)
+            let key = key.unwrap_or_default();
+            restored.records += 1;
+            restored.bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+            Ok(store.restore(offset, key, value)?)
         })?;
         store.mark_restored(end)?;
-        observers.restoring(task, total, total);
-        if records > 0 {
-            tracing::info!(task, records, "restored");
+        restored.done = total;
+        shared.restores.moved(task, restored, observers);
+        if restored.records > 0 {
+            tracing::info!(task, records = restored.records, "restored");
         }
         let inputs = self.inputs_of(task);
-        let task = Task::open(task, self.setup.clone(), inputs, &store)?;
+        let opened = Task::open(task, self.setup.clone(), inputs, &store);
+        if let Err(StateError::Damaged(what)) = &opened {
+            store.condemn(what);
+        }
+        let task = opened?;
         Ok(Owned { task, store })
     }
 
@@ -174,15 +208,27 @@ impl Deployment {
         let spans = cluster.spans_of(&[self.changelog_of(task)])?;
         let total = spans.iter().map(|s| s.until - s.from).sum();
         let mut end = 0;
-        observers.restoring(task, 0, total);
+        let mut restored = Restored {
+            total,
+            ..Restored::default()
+        };
+        let begins = spans.first().map_or(0, |span| span.from);
+        shared.restores.moved(task, restored, observers);
         let going_on = || !shared.is_stopping();
         cluster.reader(spans)?.read_all(&going_on, |seen| {
             end = seen.offset + 1;
             let key = seen.key.unwrap_or_default();
+            restored.records += 1;
+            restored.bytes += (key.len() + seen.value.map_or(0, <[u8]>::len)) as u64;
+            if restored.records.is_multiple_of(STRIDE) {
+                restored.done = end.saturating_sub(begins);
+                shared.restores.moved(task, restored, observers);
+            }
             Ok::<(), RuntimeError>(store.restore(seen.offset, key, seen.value)?)
         })?;
         store.mark_restored(end)?;
-        observers.restoring(task, total, total);
+        restored.done = total;
+        shared.restores.moved(task, restored, observers);
         let inputs = self.inputs_of(task);
         let task = Task::open(task, self.setup.clone(), inputs, &store)?;
         Ok(Owned { task, store })
@@ -198,29 +244,5 @@ impl Deployment {
             .tempdir_in(self.data_dir())
             .map_err(|e| RuntimeError::folder(self.data_dir(), e))?;
         Ok(scratch.insert(dir).path().to_owned())
-    }
-
-    pub(crate) fn open_store(&self, task: u32) -> Result<TaskStore, RuntimeError> {
-        self.open_store_in(&self.state_dir(task), task)
-    }
-
-    fn open_store_in(&self, dir: &Path, task: u32) -> Result<TaskStore, RuntimeError> {
-        std::fs::create_dir_all(dir).map_err(|e| RuntimeError::folder(dir, e))?;
-        let incarnation = &self.incarnation;
-        let mut store = TaskStore::open(dir, task, incarnation, &self.shared, derived_timer)?;
-        let state = &self.config.state;
-        let bytes = usize::try_from(state.checkpoint_bytes).unwrap_or(usize::MAX);
-        store.checkpoint_every(state.checkpoint_interval, bytes);
-        Ok(store)
-    }
-
-    /// Removes the store of `task`, which is not open.
-    pub(crate) fn remove_store(&self, task: u32) -> Result<(), RuntimeError> {
-        let dir = self.state_dir(task);
-        std::fs::remove_dir_all(&dir).map_err(|e| RuntimeError::folder(&dir, e))
-    }
-
-    fn state_dir(&self, task: u32) -> PathBuf {
-        state_dir(&self.config, task)
     }
 }

@@ -23,6 +23,7 @@ use crate::error::RuntimeError;
 use crate::kafka;
 use crate::log::Log;
 use crate::observe::{Backlog, Gauges, Metered};
+use crate::progress::Restores;
 use crate::retention;
 
 pub use crate::observe::Observers;
@@ -50,6 +51,10 @@ pub enum Until {
 #[derive(Debug, Default)]
 pub struct Shared {
     stop: AtomicBool,
+    /// The workers' run has ended, or ends because one of them failed.
+    over: AtomicBool,
+    /// How far tasks are that are being restored.
+    pub(crate) restores: Restores,
     gate: Mutex<()>,
     stopped: Condvar,
     done: AtomicBool,
@@ -64,6 +69,24 @@ impl Shared {
     /// Asks the workers to commit what they have and stop.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Ends this run of the workers.
+    fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.wake();
+    }
+
+    /// Lets workers run once more, unless they were asked to stop.
+    fn resume(&self) -> bool {
+        self.over.store(false, Ordering::Relaxed);
+        self.done.store(false, Ordering::Relaxed);
+        self.working.store(0, Ordering::Relaxed);
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
         // Whoever has looked and not yet begun to wait holds the gate.
         drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
         self.stopped.notify_all();
@@ -78,10 +101,10 @@ impl Shared {
         self.is_stopping()
     }
 
-    /// Whether they were asked to.
+    /// Whether they are to stop, whoever wants it.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
     }
 
     /// Everything has been consumed: the others may stop too.
@@ -166,13 +189,25 @@ pub fn work_on(
         let consumed = kafka::run(deployment, cluster, until, shared, observers)?;
         return Ok((Counts::default(), consumed));
     }
-    let owned = deployment.restore_all(shared, observers)?;
-    let mut before = Counts::default();
-    for owned in &owned {
-        before.add(owned.task.counts());
+    let mut before = None;
+    loop {
+        let owned = deployment.restore_all(shared, observers)?;
+        let before = *before.get_or_insert_with(|| sum_of(&owned));
+        match run(deployment, owned, until, shared, observers) {
+            Err(error) if error.is_damage() && shared.resume() => {
+                tracing::warn!("starting over; nothing that was committed is lost");
+            }
+            after => return Ok((before, after?)),
+        }
     }
-    let after = run(deployment, owned, until, shared, observers)?;
-    Ok((before, after))
+}
+
+fn sum_of(owned: &[Owned<TaskStore>]) -> Counts {
+    let mut sum = Counts::default();
+    for owned in owned {
+        sum.add(owned.task.counts());
+    }
+    sum
 }
 
 /// Runs `owned` on worker threads over an embedded log and returns what became of all records, ever.
@@ -226,8 +261,10 @@ pub(crate) fn crew<'scope, H: Send + 'scope>(
                 let result = work(number, hand);
                 if let Err(error) = &result {
                     tracing::error!(worker = number, %error, "a worker failed; stopping");
-                    observers.failed(error);
-                    shared.stop();
+                    if !error.is_damage() {
+                        observers.failed(error);
+                    }
+                    shared.end();
                 }
                 result
             })
@@ -242,7 +279,7 @@ pub(crate) fn crew<'scope, H: Send + 'scope>(
             Err(_) => failed = failed.or(Some(RuntimeError::Panicked(number))),
         }
     }
-    shared.stop();
+    shared.end();
     failed.map_or(Ok(sum), Err)
 }
 
@@ -267,7 +304,7 @@ impl Drop for Alarm<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.observers.failed(&RuntimeError::Panicked(self.worker));
-            self.shared.stop();
+            self.shared.end();
         }
     }
 }

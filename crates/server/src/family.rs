@@ -175,9 +175,29 @@ families! {
         "clvstream_restore_remaining_records", Some("task"),
         "Changelog records that a restoring task has yet to read; 0 when it is restored.",
     );
+    RESTORE_SECONDS_LEFT = gauge(
+        "clvstream_restore_remaining_seconds", None,
+        "Time that the restores under way will probably take, at the rate so far; 0 when there is none.",
+    );
+    RESTORED_RECORDS = counter(
+        "clvstream_restored_records_total", None,
+        "Changelog records read to restore tasks.",
+    );
+    RESTORED_BYTES = counter(
+        "clvstream_restored_bytes_total", None,
+        "Bytes of keys and values of those records.",
+    );
+    STATE_REBUILDS = counter(
+        "clvstream_state_rebuilds_total", Some("reason"),
+        "Times that a task's local state was removed, to be rebuilt from the changelog: because it was damaged (corrupt), or older than the changelog remembers deletions (stale).",
+    );
     CHANGELOG_TAIL = gauge(
         "clvstream_changelog_tail_records", Some("task"),
         "Changelog records behind the last checkpoint: what a restart would have to read.",
+    );
+    CHANGELOG_TAIL_BYTES = gauge(
+        "clvstream_changelog_tail_bytes", Some("task"),
+        "Bytes of changelog behind the last checkpoint; over all tasks about state.checkpoint_total_bytes at most.",
     );
     STATE_CACHE_BYTES = gauge(
         "clvstream_state_cache_bytes", None,

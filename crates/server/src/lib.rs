@@ -15,7 +15,7 @@ mod reference;
 pub use health::{Heartbeat, Liveness, Readiness, Restoring, Stalled, Status};
 pub use http::{Server, ServerError, Shown};
 pub use metrics::{
-    CommitOutcome, Fencing, Metrics, Outcome, Rebalance, RegisterError, RetentionOutcome,
+    CommitOutcome, Fencing, Metrics, Outcome, Rebalance, Rebuild, RegisterError, RetentionOutcome,
     TaskMetrics,
 };
 pub use prometheus::IntCounter;

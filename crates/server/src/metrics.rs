@@ -105,6 +105,16 @@ label_values! {
     }
 }
 
+label_values! {
+    /// Why a task's local state was removed, to be rebuilt from the changelog.
+    Rebuild {
+        /// It was damaged.
+        Corrupt = "corrupt",
+        /// The changelog may have forgotten deletions since.
+        Stale = "stale",
+    }
+}
+
 /// A counter for each value of a closed set.
 #[derive(Clone, Debug)]
 struct CounterSet(Vec<IntCounter>);
@@ -160,7 +170,12 @@ pub struct Metrics {
     lag_seconds: GaugeVec,
     stream_time: GaugeVec,
     restore_remaining: IntGaugeVec,
+    restore_seconds_left: Gauge,
+    restored_records: IntCounter,
+    restored_bytes: IntCounter,
+    rebuilds: CounterSet,
     changelog_tail: IntGaugeVec,
+    changelog_tail_bytes: IntGaugeVec,
     /// Bytes in the write-back cache.
     pub state_cache_bytes: IntGauge,
     /// Bytes in the write-back cache that are not yet in RocksDB.
@@ -187,6 +202,7 @@ impl Metrics {
         let counters = |f: Family| add(registry, f, IntCounterVec::new(opts(f), &labels(f)));
         let gauge = |f: Family| add(registry, f, IntGauge::new(f.name, f.help));
         let gauges = |f: Family| add(registry, f, IntGaugeVec::new(opts(f), &labels(f)));
+        let float_gauge = |f: Family| add(registry, f, Gauge::new(f.name, f.help));
         let float_gauges = |f: Family| add(registry, f, GaugeVec::new(opts(f), &labels(f)));
         let histogram = |f: Family| {
             let opts = HistogramOpts::new(f.name, f.help).buckets(SECONDS.to_vec());
@@ -242,7 +258,15 @@ impl Metrics {
             lag_seconds: float_gauges(family::LAG_SECONDS)?,
             stream_time: float_gauges(family::STREAM_TIME)?,
             restore_remaining: gauges(family::RESTORE_REMAINING)?,
+            restore_seconds_left: float_gauge(family::RESTORE_SECONDS_LEFT)?,
+            restored_records: counter(family::RESTORED_RECORDS)?,
+            restored_bytes: counter(family::RESTORED_BYTES)?,
+            rebuilds: CounterSet::new(
+                &counters(family::STATE_REBUILDS)?,
+                Rebuild::ALL.iter().map(|reason| reason.as_str()),
+            ),
             changelog_tail: gauges(family::CHANGELOG_TAIL)?,
+            changelog_tail_bytes: gauges(family::CHANGELOG_TAIL_BYTES)?,
             state_cache_bytes: gauge(family::STATE_CACHE_BYTES)?,
             state_dirty_bytes: gauge(family::STATE_DIRTY_BYTES)?,
             state_budget_bytes: gauge(family::STATE_BUDGET_BYTES)?,
@@ -309,6 +333,18 @@ impl Metrics {
             .set(i64::try_from(remaining).unwrap_or(i64::MAX));
     }
 
+    /// `records` of `bytes` more were read to restore tasks, and what is left will take `left`.
+    pub fn restored(&self, records: u64, bytes: u64, left: Duration) {
+        self.restored_records.inc_by(records);
+        self.restored_bytes.inc_by(bytes);
+        self.restore_seconds_left.set(left.as_secs_f64());
+    }
+
+    /// A task's local state was removed, to be rebuilt from the changelog.
+    pub fn rebuilding(&self, reason: Rebuild) {
+        self.rebuilds.add(reason as usize, 1);
+    }
+
     /// The counter of one output topic; to be bound once.
     #[must_use]
     pub fn output(&self, topic: &str) -> IntCounter {
@@ -326,6 +362,7 @@ impl Metrics {
             lag_seconds: self.lag_seconds.with_label_values(&label),
             stream_time_seconds: self.stream_time.with_label_values(&label),
             changelog_tail: self.changelog_tail.with_label_values(&label),
+            changelog_tail_bytes: self.changelog_tail_bytes.with_label_values(&label),
             all: self.clone(),
             task,
         }
@@ -344,6 +381,8 @@ pub struct TaskMetrics {
     pub stream_time_seconds: Gauge,
     /// Changelog records behind the last checkpoint.
     pub changelog_tail: IntGauge,
+    /// Their bytes.
+    pub changelog_tail_bytes: IntGauge,
     all: Metrics,
     task: String,
 }
@@ -357,6 +396,7 @@ impl Drop for TaskMetrics {
         let _ = self.all.stream_time.remove_label_values(&label);
         let _ = self.all.restore_remaining.remove_label_values(&label);
         let _ = self.all.changelog_tail.remove_label_values(&label);
+        let _ = self.all.changelog_tail_bytes.remove_label_values(&label);
         self.all.tasks_owned.dec();
     }
 }

@@ -154,7 +154,7 @@ impl<'y> SimStores<'y> {
         let refused = |what| StoresError::NotNow(format!("{what:?}"));
         let (_, end) = cluster.bounds(&at).map_err(refused)?;
         if position > end {
-            return Err(StateError(format!(
+            return Err(StateError::Failed(format!(
                 "the store of task {task} stands at {position}, its changelog ends at {end}"
             ))
             .into());
@@ -305,7 +305,7 @@ impl StateReader for SimStore<'_> {
 impl StateStore for SimStore<'_> {
     fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
         if committed.task != self.task {
-            return Err(StateError(format!(
+            return Err(StateError::Failed(format!(
                 "work of task {} came to the store of task {}",
                 committed.task, self.task
             )));
@@ -327,7 +327,7 @@ impl RestorableStore for SimStore<'_> {
     fn restore(&mut self, offset: u64, key: &[u8], value: Option<&[u8]>) -> Result<(), StateError> {
         let split = Table::split(key).filter(|(table, _)| table.is_logged());
         let Some((table, name)) = split else {
-            return Err(StateError(format!(
+            return Err(StateError::Failed(format!(
                 "the changelog record at {offset} belongs to no table"
             )));
         };
@@ -350,7 +350,7 @@ impl RestorableStore for SimStore<'_> {
 
     fn mark_restored(&mut self, end: u64) -> Result<(), StateError> {
         if self.applied > end {
-            return Err(StateError(format!(
+            return Err(StateError::Failed(format!(
                 "the store of task {} stands at {}, its changelog ends at {end}",
                 self.task, self.applied
             )));

@@ -22,9 +22,9 @@ pub enum StoreError {
     /// The process may not read or write the folder.
     #[error("state in {0} cannot be accessed: make the folder readable and writable for this user")]
     Denied(PathBuf),
-    /// RocksDB found damaged data.
+    /// The data is damaged, or was found damaged before.
     #[error(
-        "state in {path} is damaged ({detail}): move the folder away and start again; it is rebuilt from the changelog"
+        "state in {path} is damaged ({detail}): it is rebuilt from the changelog when its task is opened next"
     )]
     Corrupt {
         /// The store's folder.
@@ -108,7 +108,8 @@ impl StoreError {
             Fault::Locked => StoreError::Locked(path),
             Fault::DiskFull => StoreError::DiskFull(path),
             Fault::Denied => StoreError::Denied(path),
-            Fault::Corrupt => StoreError::Corrupt {
+            // A file that RocksDB knows of is gone: nobody but a person or the device removes one.
+            Fault::Corrupt | Fault::Missing => StoreError::Corrupt {
                 path,
                 detail: error.into_string(),
             },
@@ -122,6 +123,9 @@ impl StoreError {
 
 impl From<StoreError> for StateError {
     fn from(error: StoreError) -> StateError {
-        StateError(error.to_string())
+        match error {
+            StoreError::Corrupt { .. } => StateError::Damaged(error.to_string()),
+            error => StateError::Failed(error.to_string()),
+        }
     }
 }

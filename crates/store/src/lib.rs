@@ -11,14 +11,19 @@
 //! - Only committed writes get in: the sole ways in are a [`engine::port::Committed`] and a record
 //!   of the changelog.
 //! - A dirty entry leaves the cache only by way of RocksDB.
+//! - A store in which damage was found is never opened again: not by this process, not by the next.
 //!
 //! What is not here: no clock (the caller says what time it is) and no thread of its own.
 
+mod bulk;
 mod cache;
+mod damage;
 mod error;
 mod memory;
 mod overlay;
 pub mod rocks;
+mod seen;
+mod tails;
 mod task;
 mod view;
 

@@ -10,6 +10,8 @@ use rocksdb::{
     BlockBasedOptions, Cache, DataBlockIndexType, LogLevel, Options, WriteBufferManager,
 };
 
+use crate::tails::{Tail, Tails};
+
 const MIB: usize = 1 << 20;
 /// What the default is at least.
 const SMALLEST_DEFAULT: usize = 64 * MIB;
@@ -25,6 +27,7 @@ pub struct Shared {
     write_buffers: WriteBufferManager,
     profile_cache_bytes: usize,
     open_stores: Arc<AtomicUsize>,
+    tails: Arc<Tails>,
     budget: usize,
 }
 
@@ -44,6 +47,7 @@ impl Shared {
             write_buffers,
             profile_cache_bytes: budget / 2,
             open_stores: Arc::new(AtomicUsize::new(0)),
+            tails: Arc::new(Tails::new()),
             budget,
         }
     }
@@ -52,6 +56,16 @@ impl Shared {
     #[must_use]
     pub fn budget(&self) -> usize {
         self.budget
+    }
+
+    /// Lets all stores together have at most `bytes` of changelog that is not in RocksDB: where they
+    /// have more, the one that has most writes a checkpoint.
+    pub fn limit_changelog_tails(&self, bytes: usize) {
+        self.tails.limit(bytes);
+    }
+
+    pub(crate) fn tail(&self) -> Tail {
+        self.tails.enter()
     }
 
     /// With [`Shared::default_budget`].
@@ -81,6 +95,9 @@ impl Shared {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_atomic_flush(true);
+        // Checksums of blocks are verified at every read; with this, what is found damaged in the
+        // background stops writes as well.
+        options.set_paranoid_checks(true);
         options.set_write_buffer_manager(&self.write_buffers);
         options.set_arena_block_size(64 << 10);
         options.set_max_background_jobs(2);
@@ -164,6 +181,8 @@ pub enum Fault {
     Denied,
     /// The data is damaged.
     Corrupt,
+    /// A file is not there.
+    Missing,
     /// Something else; the message is all there is.
     Other,
 }
@@ -184,6 +203,8 @@ impl Fault {
             Fault::Denied
         } else if error.kind() == rocksdb::ErrorKind::Corruption {
             Fault::Corrupt
+        } else if message.contains("No such file or directory") {
+            Fault::Missing
         } else {
             Fault::Other
         }

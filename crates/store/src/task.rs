@@ -1,5 +1,7 @@
 //! The store of one task.
 
+mod restore;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,10 +14,14 @@ use rocksdb::{
     WriteOptions,
 };
 
+use crate::bulk::Bulk;
 use crate::cache::Cache;
+use crate::damage;
 use crate::error::StoreError;
 use crate::overlay::{Overlaid, Timers, end_of, merge};
 use crate::rocks::{Share, Shared};
+use crate::seen::Seen;
+use crate::tails::Tail;
 
 /// The format of what a store writes; a store of another format is refused.
 const FORMAT: u8 = 1;
@@ -57,8 +63,14 @@ pub struct TaskStore {
     applied: u64,
     /// The changelog offset up to which RocksDB was told to make everything durable.
     flushed: u64,
-    /// Bytes of changelog between `flushed` and `applied`.
-    unflushed_bytes: usize,
+    /// The changelog between `flushed` and `applied`.
+    tail: Tail,
+    /// What a restore has read and not written yet. Reads do not see it.
+    bulk: Bulk,
+    /// The keys that a restore has brought into a store that was empty; `None` where that was not.
+    seen: Option<Seen>,
+    /// Whether RocksDB's options are those of a long restore.
+    is_filling: bool,
     last_checkpoint: Option<Instant>,
     checkpoint_interval: Duration,
     checkpoint_bytes: usize,
@@ -69,7 +81,9 @@ impl TaskStore {
     /// identifies the log that holds the task's changelog.
     ///
     /// # Errors
-    /// The folder is in use, damaged, not accessible, or holds other state than the one named.
+    /// The folder is in use, damaged, not accessible, or holds other state than the one named. Damage
+    /// is found where it is looked for: opening reads what a store needs to be open, and every block
+    /// that is read later is verified then.
     pub fn open(
         dir: &Path,
         task: u32,
@@ -77,6 +91,14 @@ impl TaskStore {
         shared: &Shared,
         derive: Derive,
     ) -> Result<TaskStore, StoreError> {
+        let found = damage::marked(dir).map_err(|error| StoreError::Io {
+            path: dir.to_path_buf(),
+            detail: error.to_string(),
+        })?;
+        if let Some(detail) = found {
+            let path = dir.to_path_buf();
+            return Err(StoreError::Corrupt { path, detail });
+        }
         let options = db_options(shared);
         let families = [("default", options.clone())];
         let db = DB::open_cf_with_opts(&options, dir, families)
@@ -96,7 +118,10 @@ impl TaskStore {
             written: 0,
             applied: 0,
             flushed: 0,
-            unflushed_bytes: 0,
+            tail: shared.tail(),
+            bulk: Bulk::default(),
+            seen: None,
+            is_filling: false,
             last_checkpoint: None,
             checkpoint_interval: CHECKPOINT_INTERVAL,
             checkpoint_bytes: CHECKPOINT_BYTES,
@@ -134,13 +159,19 @@ impl TaskStore {
     /// Bytes that the write-back cache holds, overhead included.
     #[must_use]
     pub fn cached_bytes(&self) -> usize {
-        self.cache.borrow().bytes() + self.timers.borrow().bytes()
+        self.cache.borrow().bytes() + self.timers.borrow().bytes() + self.bulk.bytes()
     }
 
     /// The part of [`TaskStore::cached_bytes`] that is not in RocksDB yet.
     #[must_use]
     pub fn dirty_bytes(&self) -> usize {
-        self.cache.borrow().dirty_bytes() + self.timers.borrow().bytes()
+        self.cache.borrow().dirty_bytes() + self.timers.borrow().bytes() + self.bulk.bytes()
+    }
+
+    /// Bytes of the changelog that are not in RocksDB: what a restart would have to read.
+    #[must_use]
+    pub fn tail_bytes(&self) -> usize {
+        self.tail.bytes()
     }
 
     /// The changelog offset up to which the last checkpoint goes: a restart reads from there.
@@ -161,51 +192,12 @@ impl TaskStore {
                 expected: self.task,
             });
         }
+        self.drain()?;
         for write in committed.delta {
             self.put(write.table, &write.key, write.value);
         }
         self.applied = self.applied.max(committed.changelog_end);
         self.bound_cache()
-    }
-
-    /// Takes in the changelog record at `offset`: `full_key` is the record's key, `value` its
-    /// value. Repeating records, or starting earlier than need be, does no harm as long as the
-    /// changelog is then read to its end.
-    ///
-    /// # Errors
-    /// The key belongs to no table of the changelog, or RocksDB fails.
-    pub fn restore(
-        &mut self,
-        offset: u64,
-        full_key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
-        let Some((table, key)) = Table::split(full_key).filter(|(table, _)| table.is_logged())
-        else {
-            return Err(StoreError::UnknownTable(offset));
-        };
-        if table == Table::Profiles {
-            self.rederive_timer(key, value)?;
-        }
-        self.put(table, key, value.map(Arc::from));
-        self.applied = self.applied.max(offset.saturating_add(1));
-        self.bound_cache()
-    }
-
-    /// Ends a restore: the changelog has been read up to its end, `end`.
-    ///
-    /// # Errors
-    /// The store holds more than the changelog does.
-    pub fn mark_restored(&mut self, end: u64) -> Result<(), StoreError> {
-        if self.applied > end {
-            return Err(StoreError::Ahead {
-                path: self.dir.clone(),
-                position: self.applied,
-                end,
-            });
-        }
-        self.applied = end;
-        Ok(())
     }
 
     /// Writes a checkpoint if one is due at `now`. RocksDB makes it durable in the background:
@@ -216,11 +208,11 @@ impl TaskStore {
     pub fn checkpoint_if_due(&mut self, now: Instant) -> Result<Checkpoint, StoreError> {
         let last = *self.last_checkpoint.get_or_insert(now);
         let waited = now.saturating_duration_since(last) >= self.checkpoint_interval;
-        if !waited && self.unflushed_bytes < self.checkpoint_bytes {
+        if !waited && self.tail.bytes() < self.checkpoint_bytes && !self.tail.is_too_much() {
             return Ok(Checkpoint::NotDue);
         }
         self.last_checkpoint = Some(now);
-        if self.unflushed_bytes == 0 && self.applied == self.flushed {
+        if self.tail.bytes() == 0 && self.applied == self.flushed {
             return Ok(Checkpoint::NotDue);
         }
         self.write_out()?;
@@ -238,26 +230,13 @@ impl TaskStore {
     }
 
     fn put(&mut self, table: Table, key: &[u8], value: Option<Arc<[u8]>>) {
-        self.unflushed_bytes += 1 + key.len() + value.as_ref().map_or(0, |v| v.len());
+        let length = 1 + key.len() + value.as_ref().map_or(0, |v| v.len());
+        self.tail.grow(length);
         if table == Table::Timers {
             self.timers.get_mut().put(key, value);
         } else {
             self.cache.get_mut().put_dirty(table, key, value);
         }
-    }
-
-    /// Replaces the timer of a profile that a restore is about to overwrite.
-    fn rederive_timer(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), StoreError> {
-        let old = self.lookup(Table::Profiles, key)?;
-        let old = old.and_then(|profile| (self.derive)(key, &profile));
-        let new = value.and_then(|profile| (self.derive)(key, profile));
-        if let Some(timer) = old.filter(|timer| new.as_ref() != Some(timer)) {
-            self.put(Table::Timers, &timer, None);
-        }
-        if let Some(timer) = new {
-            self.put(Table::Timers, &timer, Some(Arc::default()));
-        }
-        Ok(())
     }
 
     /// Keeps the cache within its share: clean entries go first, and once dirty ones take half of
@@ -277,6 +256,7 @@ impl TaskStore {
 
     /// Hands every dirty entry to RocksDB, together with the position, as one atomic write.
     fn write_out(&mut self) -> Result<(), StoreError> {
+        self.drain()?;
         let (cache, timers) = (self.cache.get_mut(), self.timers.get_mut());
         let mut batch =
             WriteBatch::with_capacity_bytes(cache.dirty_bytes() + timers.bytes() + 1024);
@@ -294,7 +274,7 @@ impl TaskStore {
         }
         self.db
             .write_opt(batch, &self.write_options)
-            .map_err(|e| StoreError::from_rocks(&self.dir, e))?;
+            .map_err(|e| self.error(e))?;
         self.cache.get_mut().mark_clean();
         self.timers.get_mut().mark_clean();
         self.written = self.applied;
@@ -306,7 +286,7 @@ impl TaskStore {
         options.set_wait(wait);
         self.db.flush_opt(&options).map_err(|e| self.error(e))?;
         self.flushed = self.written;
-        self.unflushed_bytes = 0;
+        self.tail.clear();
         Ok(())
     }
 
@@ -412,10 +392,15 @@ impl TaskStore {
     }
 
     fn error(&self, error: rocksdb::Error) -> StoreError {
-        StoreError::from_rocks(&self.dir, error)
+        let error = StoreError::from_rocks(&self.dir, error);
+        if let StoreError::Corrupt { detail, .. } = &error {
+            damage::mark(&self.dir, detail);
+        }
+        error
     }
 
     fn corrupt(&self, detail: &str) -> StoreError {
+        damage::mark(&self.dir, detail);
         StoreError::Corrupt {
             path: self.dir.clone(),
             detail: detail.to_owned(),
@@ -426,6 +411,10 @@ impl TaskStore {
 impl StateStore for TaskStore {
     fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
         Ok(TaskStore::apply(self, committed)?)
+    }
+
+    fn condemn(&mut self, what: &str) {
+        damage::mark(&self.dir, what);
     }
 }
 

@@ -342,29 +342,75 @@ fn work_that_does_not_fit_is_refused() {
     assert_eq!(store.applied(), 50);
 }
 
+/// A long restore goes in batches, files are merged late, and what it has not seen before it does not
+/// look for: profiles and timers are the same all the same.
 #[test]
-fn damaged_files_are_reported_as_damage() {
+fn a_long_restore_of_an_empty_store_is_the_fold_of_its_changelog() {
+    const RECORDS: u64 = 60_000;
     let dir = tempfile::tempdir().unwrap();
-    let shared = Shared::new(64 << 20);
-    let mut store = open(dir.path(), &shared);
-    let writes = (0..200u8).map(|k| (Table::Profiles.full_key(&[k]), Some(vec![k; 500])));
-    store
-        .apply(Model::default().commit(writes.collect()))
-        .unwrap();
-    store.checkpoint().unwrap();
-    drop(store);
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|e| e == "sst") {
-            let mut bytes = std::fs::read(&path).unwrap();
-            bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
-            std::fs::write(&path, bytes).unwrap();
-        }
+    // Batches of 32 KiB.
+    let shared = Shared::new(512 << 10);
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut model: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+    let mut records = Vec::new();
+    for _ in 0..RECORDS {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let key = Table::Profiles.full_key(&((random >> 8) % 20_000).to_be_bytes());
+        let value = (!random.is_multiple_of(9)).then(|| vec![(random >> 40) as u8; 60]);
+        model.insert(key.clone(), value.clone());
+        records.push((key, value));
     }
-    let opened = TaskStore::open(dir.path(), TASK, b"incarnation", &shared, derive);
-    assert!(
-        matches!(opened, Err(StoreError::Corrupt { .. })),
-        "{:?}",
-        opened.err()
-    );
+    let mut store = open(dir.path(), &shared);
+    // The process dies in the middle, and the next one goes on.
+    for (number, (key, value)) in records.iter().enumerate().take(40_000) {
+        store.restore(number as u64, key, value.as_deref()).unwrap();
+    }
+    drop(store);
+    let mut store = open(dir.path(), &shared);
+    for number in store.position()..RECORDS {
+        let (key, value) = &records[number as usize];
+        store.restore(number, key, value.as_deref()).unwrap();
+    }
+    store.mark_restored(RECORDS).unwrap();
+    let mut expected = State::new();
+    for (key, value) in model {
+        let Some(value) = value else { continue };
+        if let Some(timer) = derive(&key[1..], &value) {
+            expected.insert(Table::Timers.full_key(&timer), Vec::new());
+        }
+        expected.insert(key, value);
+    }
+    assert!(contents(&store, 1_000) == expected);
+    assert!(store.tail_bytes() > 0);
+    store.checkpoint().unwrap();
+    assert_eq!((store.tail_bytes(), store.position()), (0, RECORDS));
+}
+
+#[test]
+fn of_several_stores_the_one_with_the_longest_tail_writes_first() {
+    let dirs: Vec<_> = (0..2).map(|_| tempfile::tempdir().unwrap()).collect();
+    let shared = Shared::new(1 << 30);
+    shared.limit_changelog_tails(5 << 20);
+    let mut stores: Vec<_> = dirs.iter().map(|dir| open(dir.path(), &shared)).collect();
+    let now = Instant::now();
+    let mut end = 0;
+    let mut grow = |store: &mut TaskStore, mebibytes: usize| {
+        let key = Table::Days.full_key(b"day");
+        let writes = BTreeMap::from([(key, Some(vec![0; mebibytes << 20]))]);
+        let mut committed = Model::default().commit(writes);
+        end += 1;
+        committed.changelog_end = end;
+        store.apply(committed).unwrap();
+    };
+    let due = |store: &mut TaskStore| store.checkpoint_if_due(now).unwrap() == Checkpoint::Started;
+    grow(&mut stores[0], 3);
+    grow(&mut stores[1], 1);
+    assert!(!due(&mut stores[0]) && !due(&mut stores[1]), "4 of 5");
+    grow(&mut stores[1], 1);
+    assert!(!due(&mut stores[1]), "the other one has more");
+    assert!(due(&mut stores[0]));
+    assert_eq!(stores[0].tail_bytes(), 0);
+    assert!(!due(&mut stores[1]), "2 of 5");
 }

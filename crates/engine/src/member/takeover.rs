@@ -18,7 +18,7 @@ use crate::chain::Head;
 use crate::group::{ChangelogReader, ChangelogRecord, Claimed, Passing, RestorableStore, Span};
 use crate::port::{StateError, TopicPartition};
 use crate::task::{Setup, Task};
-use crate::worker::Owned;
+use crate::worker::{Owned, condemning};
 
 /// How far the restore of a task has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +27,8 @@ pub struct Progress {
     pub task: u32,
     /// Changelog records read so far.
     pub records: u64,
+    /// Their bytes, keys and values.
+    pub bytes: u64,
     /// Offsets that are done. Compaction leaves gaps: these, not records, say how far it is to the
     /// end.
     pub done: u64,
@@ -45,6 +47,7 @@ pub(super) struct Restoring<S> {
     records: u64,
     /// Whether the owner record of the claim was read.
     has_owner: bool,
+    bytes: u64,
 }
 
 impl<S: RestorableStore> Restoring<S> {
@@ -60,6 +63,7 @@ impl<S: RestorableStore> Restoring<S> {
             head: claimed.head,
             records: 0,
             has_owner: false,
+            bytes: 0,
         }
     }
 
@@ -76,6 +80,7 @@ impl<S: RestorableStore> Restoring<S> {
         let key = record.key.unwrap_or_default();
         self.store.restore(record.offset, key, record.value)?;
         self.records += 1;
+        self.bytes += (key.len() + record.value.map_or(0, <[u8]>::len)) as u64;
         self.next = record.offset + 1;
         self.has_owner |= self.next == self.until;
         Ok(())
@@ -85,6 +90,7 @@ impl<S: RestorableStore> Restoring<S> {
         Progress {
             task,
             records: self.records,
+            bytes: self.bytes,
             done: self.next.min(self.until).saturating_sub(self.from),
             total: self.until.saturating_sub(self.from),
         }
@@ -93,7 +99,8 @@ impl<S: RestorableStore> Restoring<S> {
     fn open(mut self, task: u32, setup: &Arc<Setup>) -> Result<Owned<S>, StateError> {
         let end = self.until.max(self.store.position());
         self.store.mark_restored(end)?;
-        let task = Task::open(task, Arc::clone(setup), self.inputs, &self.store)?;
+        let task = Task::open(task, Arc::clone(setup), self.inputs, &self.store);
+        let task = condemning(&mut self.store, task)?;
         same_commit(&task, self.head)?;
         Ok(Owned {
             task,
@@ -107,7 +114,7 @@ impl<S: RestorableStore> Restoring<S> {
 fn same_commit(task: &Task, positions: Option<Head>) -> Result<(), StateError> {
     let changelog = task.bookkeeping().chain;
     match positions {
-        Some(positions) if positions != changelog => Err(StateError(format!(
+        Some(positions) if positions != changelog => Err(StateError::Failed(format!(
             "a transaction of task {} took effect in part: its changelog ends with commit {}, its \
              committed positions are of commit {} ({changelog} and {positions}). Going on would lose \
              or repeat records; `clvstream verify --task {}` shows what is there",

@@ -16,6 +16,7 @@ use wire::routed::Routed;
 use crate::generate::{delivered, shop};
 use crate::support::events::{START, order, view};
 use crate::support::group::{DiskStore, GroupLog, OWNER, Process, Refusal, Tail, Trouble};
+use crate::support::map_store::MapStore;
 use crate::support::memory_log::{Fault, Stored};
 use crate::support::rig::{Rig, StateEntry, outputs_in, state_entry};
 
@@ -69,7 +70,15 @@ impl Scene {
             process,
             member,
         } = self;
-        member.take_over(log, process, &|task| calm.inputs_of(task), BUDGET)
+        let done = member.take_over(log, process, &|task| calm.inputs_of(task), BUDGET);
+        done.map(|mut done| {
+            for one in done.restoring.iter_mut().chain(&mut done.opened) {
+                // How many depends on what is in the records, and is of interest to nobody here.
+                assert_eq!(one.bytes > 0, one.records > 0);
+                one.bytes = 0;
+            }
+            done
+        })
     }
 
     fn process(&mut self, budget: usize) -> usize {
@@ -160,6 +169,7 @@ fn progress(task: u32, records: u64, done: u64, total: u64) -> Progress {
     Progress {
         task,
         records,
+        bytes: 0,
         done,
         total,
     }
@@ -367,6 +377,44 @@ fn a_restore_that_is_revoked_is_kept_as_far_as_it_came() {
     while !scene.member.has_all() {
         scene.take_over().expect("a takeover");
     }
+    scene.assert_as_calm();
+}
+
+#[test]
+fn damaged_state_ends_the_session_and_the_next_one_does_without_it() {
+    let mut scene = Scene::new(2, &events(30));
+    scene.have(&[0, 1]);
+    scene.finish();
+    scene.tell(Change::Revoked(vec![0, 1]));
+    let disk = scene.process.disk().clone();
+    disk.borrow_mut().values_mut().for_each(MapStore::damage);
+    scene.have(&[0, 1]);
+    scene.send(&events(60)[30..]);
+    let ended = loop {
+        match scene.member.process(&mut scene.log, 10) {
+            Ok(processed) => assert!(processed.steps > 0, "it found no damage"),
+            Err(ended) => break ended,
+        }
+    };
+    let Broken::Rejoin(Rejoin::Damaged(what)) = &ended else {
+        panic!("it ended otherwise: {ended:?}");
+    };
+    assert!(what.contains("damaged"), "{what}");
+    assert_eq!(
+        disk.borrow().len(),
+        1,
+        "the first that was found so is not kept"
+    );
+    // Each session finds one more, and then there is none left.
+    scene.crash();
+    scene.have(&[0, 1]);
+    while let Err(ended) = scene.member.process(&mut scene.log, 10) {
+        assert!(matches!(ended, Broken::Rejoin(Rejoin::Damaged(_))));
+        scene.crash();
+        scene.have(&[0, 1]);
+    }
+    assert_eq!(disk.borrow().len(), 0);
+    scene.finish();
     scene.assert_as_calm();
 }
 

@@ -68,6 +68,13 @@ impl MapStore {
         &self.now
     }
 
+    /// No profile in the store can be read any more.
+    pub(crate) fn damage(&mut self) {
+        for value in self.now.table_mut(Table::Profiles).values_mut() {
+            *value = Arc::from([0xff].as_slice());
+        }
+    }
+
     /// What is in the store now survives a crash.
     pub(crate) fn checkpoint(&mut self) {
         self.checkpoint = self.now.clone();

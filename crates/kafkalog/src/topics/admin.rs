@@ -47,6 +47,9 @@ pub struct TopicState {
     pub id: String,
     /// The largest record that it takes, in bytes; `None`: that may not be seen.
     pub max_message_bytes: Option<u64>,
+    /// For how long it keeps tombstones once it is compacted, in milliseconds; `None`: that may not be
+    /// seen.
+    pub delete_retention_ms: Option<u64>,
 }
 
 /// How much a topic holds.
@@ -194,6 +197,7 @@ impl TopicAdmin {
                     purpose: topic.spec.purpose,
                     partitions: actual.partitions,
                     max_message_bytes: actual.max_message_bytes(),
+                    delete_retention_ms: actual.delete_retention_ms(),
                     id: actual.id,
                 }),
                 None => Err(TopicsError::Missing(vec![name])),

@@ -33,8 +33,17 @@ impl ActualTopic {
     /// The largest record that it takes, in bytes, if that may be seen.
     #[must_use]
     pub fn max_message_bytes(&self) -> Option<u64> {
-        let settings = self.settings.as_ref()?;
-        settings.get("max.message.bytes")?.parse().ok()
+        self.number("max.message.bytes")
+    }
+
+    /// For how long it keeps tombstones once it is compacted, in milliseconds, if that may be seen.
+    #[must_use]
+    pub fn delete_retention_ms(&self) -> Option<u64> {
+        self.number("delete.retention.ms")
+    }
+
+    fn number(&self, setting: &str) -> Option<u64> {
+        self.settings.as_ref()?.get(setting)?.parse().ok()
     }
 }
 

@@ -22,6 +22,7 @@ use super::stores::LocalStores;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
+use crate::progress::Restored;
 use crate::workers::{
     Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
 };
@@ -203,7 +204,7 @@ impl<'d> Place<'d> {
             at: *self,
             log: Metered::new(Source::new(log, self.deployment), topics, metrics),
             member: Member::new(setup, self.deployment.readers()?),
-            stores: LocalStores::new(self.deployment, self.cluster),
+            stores: LocalStores::new(self.deployment, self.cluster, self.observers),
             gauges: None,
             told: Counts::default(),
             taking_over: BTreeMap::new(),
@@ -217,6 +218,9 @@ impl<'d> Place<'d> {
         };
         let ended = session.run(consumed, heartbeat);
         session.not_ready();
+        for task in session.taking_over.keys() {
+            self.shared.restores.gone(*task);
+        }
         if let (Some(fencing), Some(metrics)) =
             (session.log.inner().kafka().take_fencing(), metrics)
         {
@@ -324,7 +328,10 @@ impl Session<'_> {
                 ),
             }
             if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
-                self.taking_over.retain(|task, _| !tasks.contains(task));
+                for task in tasks {
+                    self.taking_over.remove(&task);
+                    self.at.shared.restores.gone(task);
+                }
                 self.tasks_changed();
             }
         }
@@ -336,6 +343,7 @@ impl Session<'_> {
         let Place {
             deployment,
             observers,
+            shared,
             number: worker,
             ..
         } = self.at;
@@ -358,7 +366,13 @@ impl Session<'_> {
         let claimed = done.claimed.into_iter().map(|task| (task, began));
         self.taking_over.extend(claimed);
         for one in done.restoring.iter().chain(&done.opened) {
-            observers.restoring(one.task, one.done, one.total);
+            let restored = Restored {
+                records: one.records,
+                bytes: one.bytes,
+                done: one.done,
+                total: one.total,
+            };
+            shared.restores.moved(one.task, restored, observers);
         }
         for one in &done.opened {
             let since = self.taking_over.remove(&one.task).unwrap_or(began);

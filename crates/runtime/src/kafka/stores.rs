@@ -7,18 +7,19 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use domain::time::{DAY_MS, TimeMs};
+use domain::time::TimeMs;
 use engine::group::{Passing, Stores};
+use engine::port::TopicPartition;
 use kafkalog::{Cluster, KafkaLogError};
+use server::Rebuild;
 use store::TaskStore;
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
-use crate::restore::Lease;
+use crate::observe::Observers;
+use crate::restore::{Lease, STALE};
+use crate::state::Found;
 use crate::workers::wall_clock;
-
-/// A changelog keeps tombstones for a week. State that is older may hold what was deleted since.
-const TOMBSTONES_MS: i64 = 6 * DAY_MS;
 
 impl Passing for RuntimeError {
     fn is_passing(&self) -> bool {
@@ -30,53 +31,85 @@ impl Passing for RuntimeError {
 pub(super) struct LocalStores<'d> {
     deployment: &'d Deployment,
     cluster: &'d Cluster,
+    observers: &'d Observers,
     leases: RefCell<BTreeMap<u32, Lease<'d>>>,
 }
 
 impl<'d> LocalStores<'d> {
-    pub(super) fn new(deployment: &'d Deployment, cluster: &'d Cluster) -> LocalStores<'d> {
+    pub(super) fn new(
+        deployment: &'d Deployment,
+        cluster: &'d Cluster,
+        observers: &'d Observers,
+    ) -> LocalStores<'d> {
         LocalStores {
             deployment,
             cluster,
+            observers,
             leases: RefCell::default(),
         }
     }
 
-    /// Opens a task's store; one that the changelog cannot bring up to date is dropped, to be restored
-    /// in full.
+    /// Opens a task's store; one that the changelog cannot bring up to date, or that is damaged, is
+    /// dropped, to be restored in full.
     fn open_restorable(&self, task: u32) -> Result<TaskStore, RuntimeError> {
-        let store = self.deployment.open_store(task)?;
         let changelog = self.deployment.changelog_of(task);
+        let at = || format!("partition {task} of topic {}", changelog.topic);
         let (start, end) = self.cluster.bounds(&changelog)?;
-        let position = store.position();
-        if position > end {
-            // Only committed records are ever in the store.
-            return Err(KafkaLogError::Truncated {
+        let trimmed = |position| {
+            RuntimeError::from(KafkaLogError::Trimmed {
                 task,
-                at: format!("partition {task} of topic {}", changelog.topic),
+                at: at(),
                 position,
-                end,
+                start,
+            })
+        };
+        let (why, what) = match self.deployment.find_store(task)? {
+            Found::Store(store) => {
+                let position = store.position();
+                if position > end {
+                    // Only committed records are ever in the store.
+                    return Err(KafkaLogError::Truncated {
+                        task,
+                        at: at(),
+                        position,
+                        end,
+                    }
+                    .into());
+                }
+                if position < start {
+                    return Err(trimmed(position));
+                }
+                if !self.is_stale(&changelog, position, end)? {
+                    return Ok(*store);
+                }
+                (Rebuild::Stale, STALE.to_owned())
             }
-            .into());
+            Found::Damaged(what) => (Rebuild::Corrupt, what),
+        };
+        if start > 0 {
+            // What is here, such as it is, may be all that there is of what was deleted.
+            return Err(trimmed(0));
         }
-        let oldest = TimeMs(wall_clock().0.saturating_sub(TOMBSTONES_MS));
-        let is_stale = position > 0
-            && position < end
-            && (position < start
-                || self
-                    .cluster
-                    .offset_at(&changelog, oldest)?
-                    .is_none_or(|recent| position < recent));
-        if !is_stale {
-            return Ok(store);
+        self.deployment
+            .rebuild_store(task, why, &what, self.observers)
+    }
+
+    /// Whether the changelog may have forgotten what was deleted since `position`.
+    fn is_stale(
+        &self,
+        changelog: &TopicPartition,
+        position: u64,
+        end: u64,
+    ) -> Result<bool, RuntimeError> {
+        if position == 0 || position >= end {
+            return Ok(false);
         }
-        tracing::warn!(
-            task,
-            "state is older than the changelog remembers; restoring in full"
-        );
-        drop(store);
-        self.deployment.remove_store(task)?;
-        self.deployment.open_store(task)
+        let kept = self.deployment.tombstones;
+        // A restore takes its time too.
+        let kept = millis(kept - kept / 7);
+        let oldest = TimeMs(wall_clock().0.saturating_sub(kept));
+        let recent = self.cluster.offset_at(changelog, oldest)?;
+        Ok(recent.is_none_or(|recent| position < recent))
     }
 }
 
