@@ -79,11 +79,13 @@ impl Fold {
                 None => {}
             }
         }
-        let is_live = history.has_grown(&chain.at)?;
-        let beyond = match reached && chain.commits > 0 && !is_live {
+        let beyond = match reached && chain.commits > 0 {
             true => chunks.next(history)?.and_then(|chunk| chunk.first()),
             false => None,
         };
+        // Asked last: what a later commit wrote can be seen only when its commit record is there.
+        let is_live = history.has_grown(&chain.at)?;
+        let beyond = beyond.filter(|_| !is_live);
         fold.head = match unreadable {
             Some(finding) => Outcome::Failed(Box::new(finding)),
             None if chain.broken.is_some() => {
@@ -267,10 +269,16 @@ fn misfit(
     {
         let is_gone = trimmed && last == 0;
         if last + 1 != next && !is_gone {
-            return Some(format!(
-                "by the state the last output in {topic} is number {}, and it is number {last}",
-                next - 1
-            ));
+            let there = match last {
+                0 => "there is none".to_owned(),
+                last => format!("it is number {last}"),
+            };
+            return Some(match next - 1 {
+                0 => format!("by the state there is no output in {topic}, and {there}"),
+                told => {
+                    format!("by the state the last output in {topic} is number {told}, and {there}")
+                }
+            });
         }
     }
     let view = &profile.live;

@@ -550,12 +550,9 @@ impl<H: History> Replay<'_, H> {
         })
     }
 
-    /// Nothing stands behind what the last commit wrote; while commits go on, that cannot be told.
+    /// Nothing stands behind what the last commit wrote, unless commits go on. Whether they do is asked
+    /// last: what a later commit wrote can be seen only when its commit record is there.
     fn expect_ends(&mut self) -> Result<(), H::Error> {
-        let commits = self.subject.commits(self.task);
-        if self.history.has_grown(&commits)? {
-            return Ok(());
-        }
         let topics = &self.subject.setup.topics;
         let mut all = self.subject.outputs(self.task).to_vec();
         all.push(Subject::partition(&topics.dead_letters, self.task));
@@ -564,10 +561,28 @@ impl<H: History> Replay<'_, H> {
         for at in &all {
             self.stream(at)?;
         }
-        for stream in self.streams.values_mut() {
+        let mut beyond = Vec::new();
+        for (at, stream) in &mut self.streams {
+            let stood = stream.failed.is_none();
             stream.expect_end(self.history)?;
+            if stood && stream.failed.is_some() {
+                beyond.push(at.clone());
+            }
         }
+        let stood = self.changelog.failed.is_none();
         self.changelog.expect_end();
+        let goes_on = stood && self.changelog.failed.is_some();
+        let commits = self.subject.commits(self.task);
+        if (goes_on || !beyond.is_empty()) && self.history.has_grown(&commits)? {
+            for at in &beyond {
+                if let Some(stream) = self.streams.get_mut(at) {
+                    stream.failed = None;
+                }
+            }
+            if goes_on {
+                self.changelog.failed = None;
+            }
+        }
         Ok(())
     }
 }

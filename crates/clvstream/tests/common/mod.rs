@@ -1,6 +1,7 @@
 //! Running the program.
 
 #![allow(unreachable_pub, reason = "shared between test crates")]
+#![allow(dead_code, reason = "no test crate needs all of it")]
 
 use std::path::Path;
 use std::process::Command;

@@ -61,6 +61,16 @@ impl App {
         }
     }
 
+    /// The same application as it would be on another broker.
+    pub fn on(&self, bootstrap: &str) -> App {
+        App {
+            id: self.id.clone(),
+            folder: tempfile::tempdir().unwrap(),
+            bootstrap: bootstrap.to_owned(),
+            settings: self.settings.clone(),
+        }
+    }
+
     /// A command of the program for this application, as `instance`.
     pub fn command(&self, instance: &str, args: &[&str]) -> Command {
         let data = self.folder.path().join(instance);

@@ -86,7 +86,19 @@ impl Cut {
         let mut lane = self.lane(at, from, end)?;
         let read = lane.read(max, shutdown);
         self.open.push(lane);
-        read
+        let entries = read?;
+        // A gap is nothing new; but what was there and is not any more must not be taken for one.
+        if entries.first().is_none_or(|first| first.offset > from) {
+            let (begin, _) = self.cluster.bounds(at).map_err(RuntimeError::from)?;
+            if begin > from {
+                return Err(CliError::failure(format!(
+                    "records of {} partition {} were removed by retention while they were read",
+                    at.topic, at.partition
+                ))
+                .hint("try again: what is left is verified as far as that goes"));
+            }
+        }
+        Ok(entries)
     }
 
     /// The lane of `at` that stands at `from`.
