@@ -5,7 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
 
-BIN := $${CARGO_TARGET_DIR:-target}/release/clvstream
+BUILT := $${CARGO_TARGET_DIR:-target}/release
+BIN := $(BUILT)/clvstream
 XTASK := scripts/with-progress cargo run --quiet --release -p xtask --
 
 # P=crate restricts the tests to a package, T=name to tests whose name contains it.
@@ -51,6 +52,13 @@ mutants: ## check that the simulation catches every way of breaking the protocol
 .PHONY: bench
 bench: build ## measure throughput and CPU on synthetic and real data; EVENTS=n
 	@scripts/bench $(EVENTS)
+
+.PHONY: chaos
+chaos: deps ## faults against one and three brokers on this machine; MINUTES=n, SEED=n
+	@scripts/with-progress cargo build --release --workspace --features clvstream/failpoints --bin clvstream-failpoints
+	@scripts/with-progress cargo build --release --workspace --bin chaos
+	@"$(BUILT)/chaos" --minutes $(or $(MINUTES),5) --seed $(or $(SEED),1) \
+		--program "$(BUILT)/clvstream-failpoints" --json "$(BUILT)/../chaos.json"
 
 .PHONY: kafka-up
 kafka-up: deps ## start a real Kafka for development, fetched from Maven Central; says its address

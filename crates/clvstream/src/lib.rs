@@ -8,6 +8,7 @@ pub mod cli;
 pub mod cmd;
 pub mod error;
 pub mod logging;
+pub mod program;
 pub mod reference;
 pub mod render;
 pub mod schemas;

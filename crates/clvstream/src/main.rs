@@ -1,17 +1,6 @@
-//! The binary: parse, load the configuration, start logging, do the one thing asked for.
+//! The binary.
 
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-
-use anstyle::{AnsiColor, Style};
-use clap::Parser;
-use clvstream::cli::{Cli, Command};
-use clvstream::cmd::config::ConfigCommand;
-use clvstream::cmd::mapping::MappingCommand;
-use clvstream::error::CliError;
-use clvstream::shutdown::Shutdown;
-use clvstream::{cmd, logging};
-use config::Loaded;
 
 /// Profiles are many small, short-lived allocations: with glibc's allocator processing takes a quarter
 /// to a third more CPU time (docs/performance.md).
@@ -19,72 +8,5 @@ use config::Loaded;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let colour = logging::use_colour(cli.global.color, io::stderr().is_terminal());
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let done = run(&cli, &mut out).and_then(|()| Ok(out.flush()?));
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.output_closed => ExitCode::SUCCESS,
-        Err(error) => {
-            // Results that were found before the failure come first.
-            let _ = out.flush();
-            let _ = tell(&error, colour);
-            error.exit.into()
-        }
-    }
-}
-
-/// One line per command. `config` alone does without a usable configuration.
-fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
-    let global = &cli.global;
-    let loaded = || loaded(cli);
-    match &cli.command {
-        Command::Run(args) => cmd::run::run(args, &loaded()?, &shutdown()?, out),
-        Command::Replay(args) => cmd::replay::run(args, &loaded()?, &shutdown()?, out),
-        Command::Demo(args) => cmd::demo::run(args, loaded()?, &shutdown()?, out),
-        Command::Profile(args) => cmd::profile::run(args, &loaded()?, out),
-        Command::Export(command) => cmd::export::run(command, &loaded()?, out),
-        Command::Simulate(args) => cmd::simulate::run(args, &loaded()?, &shutdown()?, out),
-        Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
-        Command::Topics(args) => cmd::topics::run(args, &loaded()?, out),
-        Command::Verify(args) => {
-            cmd::verify::run(args, &loaded()?, global.color, &shutdown()?, out)
-        }
-        Command::Mapping(MappingCommand::Check(args)) => {
-            cmd::mapping::check(args, &loaded()?.config, out)
-        }
-        Command::Config(ConfigCommand::Check(args)) => cmd::config::check(args, global, out),
-        Command::Config(ConfigCommand::Show(args)) => cmd::config::show(args, global, out),
-    }
-}
-
-/// The configuration in force, with logging as it says.
-fn loaded(cli: &Cli) -> Result<Loaded, CliError> {
-    let loaded = cli.global.load()?;
-    let logging = &loaded.config.logging;
-    logging::init(logging, &cli.global, cli.command.is_service()).map_err(CliError::failure)?;
-    Ok(loaded)
-}
-
-/// A token that signals trigger, for commands that can be stopped at any point.
-fn shutdown() -> Result<Shutdown, CliError> {
-    Shutdown::on_signals()
-        .map_err(|error| CliError::failure(format!("cannot listen to signals: {error}")))
-}
-
-fn tell(error: &CliError, colour: bool) -> io::Result<()> {
-    let (red, blue) = match colour {
-        true => (
-            AnsiColor::Red.on_default().bold(),
-            AnsiColor::Cyan.on_default().bold(),
-        ),
-        false => (Style::new(), Style::new()),
-    };
-    let mut err = io::stderr().lock();
-    writeln!(err, "{red}error:{red:#} {}", error.message)?;
-    if let Some(hint) = &error.hint {
-        writeln!(err, "{blue}hint:{blue:#} {hint}")?;
-    }
-    Ok(())
+    clvstream::program::main()
 }

@@ -132,8 +132,13 @@ impl Cluster {
     pub fn bounds(&self, at: &TopicPartition) -> Result<(u64, u64), KafkaLogError> {
         let partition = at.partition.cast_signed();
         let bounds = patiently(|| {
-            self.uncommitted
-                .fetch_watermarks(&at.topic, partition, REQUEST)
+            let asked = (self.uncommitted).fetch_watermarks(&at.topic, partition, REQUEST);
+            if asked.is_err() {
+                // After the loss of a broker librdkafka may hold that there is no such partition, until
+                // it fetches metadata.
+                let _ = self.uncommitted.fetch_metadata(Some(&at.topic), REQUEST);
+            }
+            asked
         });
         let (low, high) =
             bounds.map_err(|e| self.unreachable("asking where a partition ends", e))?;

@@ -3,6 +3,7 @@
 //! A worker ([`KafkaWorker`]) is one member of the consumer group with one transactional producer;
 //! the application as a whole is seen through [`Cluster`]. docs/commit-protocol.md tells the protocol.
 
+mod adding;
 mod cluster;
 mod context;
 mod dead_letter;

@@ -17,6 +17,7 @@ use rdkafka::producer::{DeliveryResult, Producer, ProducerContext, ThreadedProdu
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rustc_hash::FxHashMap;
 
+use crate::adding::Adding;
 use crate::cluster::Cluster;
 use crate::context;
 use crate::dead_letter;
@@ -139,6 +140,9 @@ impl Reports {
 /// A transactional producer.
 pub(crate) struct Transactions {
     producer: Arc<ThreadedProducer<Delivery>>,
+    adding: Adding,
+    /// How long adding positions may take: longer than the broker lets a transaction be open.
+    longest: Duration,
     reports: Arc<Reports>,
     topics: FxHashMap<TopicName, TopicHandle<Delivery>>,
     dead_letters: TopicName,
@@ -165,8 +169,18 @@ impl Transactions {
         let context = Delivery(Arc::clone(&reports));
         let producer = ThreadedProducer::from_config_and_context(&config, context)
             .map_err(KafkaLogError::Client)?;
+        let producer = Arc::new(producer);
+        let (adds, gives_up) = (Arc::clone(&producer), Arc::clone(&stopping));
+        let adding = Adding::new(move |(positions, member)| {
+            patiently(&adds, &gives_up, "send_offsets_to_transaction", |p| {
+                p.send_offsets_to_transaction(positions, member, SLICE)
+                    .map_err(translated)
+            })
+        });
         let transactions = Transactions {
-            producer: Arc::new(producer),
+            producer,
+            adding,
+            longest: cluster.settings().transaction_timeout + SLICE,
             reports,
             topics: FxHashMap::default(),
             dead_letters: Arc::clone(&cluster.topics().dead_letters),
@@ -244,15 +258,12 @@ impl Transactions {
     /// Adds the positions of the group's member to the transaction.
     pub(crate) fn offsets(
         &mut self,
-        positions: &TopicPartitionList,
-        member: &ConsumerGroupMetadata,
+        positions: TopicPartitionList,
+        member: ConsumerGroupMetadata,
     ) -> Result<(), Failure> {
         let started = Instant::now();
         self.phases.produce = started - self.began;
-        let sent = self.patiently("send_offsets_to_transaction", |p| {
-            p.send_offsets_to_transaction(positions, member, SLICE)
-                .map_err(translated)
-        });
+        let sent = self.adding.add((positions, member), self.longest);
         self.phases.offsets = started.elapsed();
         sent.map_err(|e| self.failure(e))
     }
@@ -288,23 +299,12 @@ impl Transactions {
         })
     }
 
-    /// Repeats a call for as long as librdkafka says that it may be repeated.
     fn patiently(
         &self,
         what: &'static str,
         call: impl Fn(&ThreadedProducer<Delivery>) -> Result<(), TransactionError>,
     ) -> Result<(), TransactionError> {
-        loop {
-            match call(&self.producer) {
-                Err(error) if error.retriable && !error.fatal && !error.abortable => {
-                    if (self.stopping)() {
-                        return Err(error);
-                    }
-                    tracing::info!(target: "kafka", call = what, %error, "waiting for the broker");
-                }
-                done => return done,
-            }
-        }
+        patiently(&self.producer, &self.stopping, what, call)
     }
 
     fn refused(&self, code: RDKafkaErrorCode, topic: &str, size: usize) -> Failure {
@@ -354,6 +354,26 @@ impl Transactions {
             )),
             // Not classified: counts as the worst.
             _ => Failure::Unknown(text),
+        }
+    }
+}
+
+/// Repeats a call for as long as librdkafka says that it may be repeated.
+fn patiently(
+    producer: &ThreadedProducer<Delivery>,
+    stopping: &Stopping,
+    what: &'static str,
+    call: impl Fn(&ThreadedProducer<Delivery>) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
+    loop {
+        match call(producer) {
+            Err(error) if error.retriable && !error.fatal && !error.abortable => {
+                if stopping() {
+                    return Err(error);
+                }
+                tracing::info!(target: "kafka", call = what, %error, "waiting for the broker");
+            }
+            done => return done,
         }
     }
 }

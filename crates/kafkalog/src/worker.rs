@@ -23,6 +23,7 @@ use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
 };
+use failpoint::Point;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -290,7 +291,7 @@ impl KafkaWorker {
                 element.set_metadata(head.to_string());
             }
         }
-        self.transactions.offsets(&list, &member)
+        self.transactions.offsets(list, member)
     }
 
     fn transact(
@@ -320,6 +321,7 @@ impl KafkaWorker {
         heads: &BTreeMap<u32, Head>,
     ) -> Result<BTreeMap<usize, u64>, Failure> {
         self.transactions.begin()?;
+        failpoint::reach(Point::Begin);
         let changelog = Arc::clone(&self.cluster.topics().changelog);
         for work in staged {
             let last = work
@@ -333,10 +335,16 @@ impl KafkaWorker {
                     0
                 };
                 self.transactions.send(record, mark)?;
+                failpoint::reach_if(Point::MidProduce, || at + 1 == work.records.len() / 2);
             }
         }
+        failpoint::reach(Point::BeforeOffsets);
         self.send_positions(positions, heads)?;
-        self.transactions.commit()
+        failpoint::reach(Point::AfterOffsets);
+        failpoint::enter(Point::CommitSent);
+        let committed = self.transactions.commit()?;
+        failpoint::reach(Point::CommitAcknowledged);
+        Ok(committed)
     }
 
     /// Names what came of a commit, and leaves reading at the committed positions.
@@ -580,6 +588,7 @@ impl MemberLog for KafkaWorker {
         let changes = changes.map_err(|e| KafkaLogError::Restart(format!("rebalancing: {e}")))?;
         for change in &changes {
             if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
+                failpoint::reach(Point::MidRevoke);
                 self.inputs.retain(|_, input| !tasks.contains(&input.task));
                 self.heads.retain(|task, _| !tasks.contains(task));
             }
@@ -600,6 +609,7 @@ impl MemberLog for KafkaWorker {
             Ok(offsets) => offsets,
             Err(failure) => return Err(self.claim_failed(failure)),
         };
+        failpoint::reach(Point::MidTakeover);
         self.last_commit = Instant::now();
         // The queues first, so that no record goes elsewhere.
         let assigned = self.assign(inputs, &positions);

@@ -20,7 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const GLANCE: Duration = Duration::from_millis(20);
 const EXTERNAL: &str = "CLVSTREAM_TEST_BOOTSTRAP";
 
-/// A single Kafka broker on 127.0.0.1, killed and removed when it is dropped.
+/// A Kafka broker on 127.0.0.1, alone or one of a [`Cluster`](crate::Cluster); killed and removed when
+/// it is dropped.
 #[derive(Debug)]
 pub struct Broker {
     bootstrap: String,
@@ -36,9 +37,45 @@ struct Own {
     folder: TempDir,
     /// Without security, for everybody; with it, for looking only.
     plain: Port,
-    /// Held: the numbers stand in the properties.
-    _others: Vec<Port>,
+    /// With security.
+    secure: Option<Port>,
+    /// See [`Broker::proxied`].
+    proxied: Option<(Port, Port)>,
+    /// Held: the number stands in the properties.
+    _controller: Port,
     security: Option<Security>,
+}
+
+/// Where a broker may be reached by way of a proxy: ports of 127.0.0.1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Proxied {
+    /// Where the proxy has to listen: the broker tells clients to come here.
+    pub front: u16,
+    /// Where the broker listens for it.
+    pub behind: u16,
+}
+
+/// A broker's place among those of its cluster.
+pub(crate) struct Seat {
+    /// `node.id`.
+    pub(crate) node: u32,
+    pub(crate) controller: Port,
+    /// `controller.quorum.voters`.
+    pub(crate) voters: String,
+    /// What all of them are formatted with; `None`: anything.
+    pub(crate) cluster: Option<String>,
+}
+
+impl Seat {
+    fn alone() -> Self {
+        let controller = Port::claim();
+        Self {
+            node: 1,
+            voters: format!("1@127.0.0.1:{}", controller.number),
+            controller,
+            cluster: None,
+        }
+    }
 }
 
 impl Broker {
@@ -84,13 +121,18 @@ impl Broker {
     }
 
     fn launch(options: &Options) -> Self {
-        let broker = Own::set_up(options);
-        let broker = Self {
-            bootstrap: broker.bootstrap(),
-            own: Some(broker),
-        };
+        let broker = Self::seated(options, Seat::alone());
         broker.restart();
         broker
+    }
+
+    /// One that is not started yet.
+    pub(crate) fn seated(options: &Options, seat: Seat) -> Self {
+        let broker = Own::set_up(options, seat);
+        Self {
+            bootstrap: broker.bootstrap(),
+            own: Some(broker),
+        }
     }
 
     /// `host:port`, for `bootstrap.servers`.
@@ -122,6 +164,16 @@ impl Broker {
         self.own.as_ref()?.security.as_ref()
     }
 
+    /// Where a proxy in front of a broker with [`Options::proxied`] is to listen, and to connect to.
+    #[must_use]
+    pub fn proxied(&self) -> Option<Proxied> {
+        let (front, behind) = self.own.as_ref()?.proxied.as_ref()?;
+        Some(Proxied {
+            front: front.number,
+            behind: behind.number,
+        })
+    }
+
     /// Kills it with kill -9. Its data stays; connections to it break. Nothing happens to one that
     /// is killed already.
     ///
@@ -140,11 +192,23 @@ impl Broker {
     /// # Panics
     /// When it is not this process's own, or does not come up.
     pub fn restart(&self) {
+        self.begin();
+        self.wait();
+    }
+
+    /// Starts its process anew.
+    pub(crate) fn begin(&self) {
         self.kill();
         let own = self.own.as_ref().expect("checked by kill");
-        let process = Process::start(own.folder.path(), &own.properties());
-        own.wait_until_it_answers(&process);
-        *self.mine() = Some(process);
+        *self.mine() = Some(Process::start(own.folder.path(), &own.properties()));
+    }
+
+    /// Waits until it answers.
+    pub(crate) fn wait(&self) {
+        let (mine, own) = (self.mine(), self.own.as_ref());
+        if let (Some(process), Some(own)) = (&*mine, own) {
+            own.wait_until_it_answers(process);
+        }
     }
 
     /// The broker's process id, while it runs; for signals.
@@ -177,12 +241,13 @@ impl Broker {
 
 impl Own {
     /// Everything but the process: ports, properties, certificate, a formatted folder.
-    fn set_up(options: &Options) -> Self {
+    fn set_up(options: &Options, seat: Seat) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("clvstream-kafka-")
             .tempdir()
             .expect("a folder for the broker");
-        let [plain, controller] = [Port::claim(), Port::claim()];
+        let plain = Port::claim();
+        let proxied = options.proxied.then(|| (Port::claim(), Port::claim()));
         let secure = options.secured.then(Port::claim);
         let security = options.secured.then(|| secure_folder(folder.path()));
 
@@ -190,10 +255,17 @@ impl Own {
         let mut text = include_str!("../../../scripts/kafka.properties").to_owned();
         let mut listeners = format!(
             "PLAINTEXT://127.0.0.1:{},CONTROLLER://127.0.0.1:{}",
-            plain.number, controller.number
+            plain.number, seat.controller.number
         );
+        let mut advertised = format!("PLAINTEXT://127.0.0.1:{}", plain.number);
+        if let Some((front, behind)) = &proxied {
+            let _ = write!(listeners, ",PROXIED://127.0.0.1:{}", behind.number);
+            let _ = write!(advertised, ",PROXIED://127.0.0.1:{}", front.number);
+        }
         if let (Some(port), Some(security)) = (&secure, &security) {
-            let _ = write!(listeners, ",SASL_SSL://127.0.0.1:{}", port.number);
+            for text in [&mut listeners, &mut advertised] {
+                let _ = write!(text, ",SASL_SSL://127.0.0.1:{}", port.number);
+            }
             let mechanism = security.mechanism;
             let _ = writeln!(
                 text,
@@ -211,18 +283,23 @@ impl Own {
         }
         let _ = writeln!(
             text,
-            "listeners={listeners}\n\
-             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL\n\
-             controller.quorum.voters=1@127.0.0.1:{}\n\
+            "node.id={}\n\
+             listeners={listeners}\n\
+             advertised.listeners={advertised}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
+             PROXIED:PLAINTEXT,SASL_SSL:SASL_SSL\n\
+             controller.quorum.voters={}\n\
              log.dirs={path}/data",
-            controller.number
+            seat.node, seat.voters
         );
 
         let own = Self {
             process: Mutex::new(None),
             folder,
             plain,
-            _others: [Some(controller), secure].into_iter().flatten().collect(),
+            secure,
+            proxied,
+            _controller: seat.controller,
             security,
         };
         fs::write(own.properties(), text).expect("properties can be written");
@@ -236,7 +313,9 @@ impl Own {
             format!("{mechanism}=[name={user},password={password}]")
         });
         let user = user.map(|user| ["--add-scram".to_owned(), user]);
-        script::format(&own.properties(), user.as_ref().map_or(&[], |user| user))
+        let cluster = seat.cluster.map(|id| ["--cluster-id".to_owned(), id]);
+        let more: Vec<_> = [user, cluster].into_iter().flatten().flatten().collect();
+        script::format(&own.properties(), &more)
             .unwrap_or_else(|reason| panic!("the broker's folder cannot be formatted: {reason}"));
         own
     }
@@ -245,12 +324,9 @@ impl Own {
         self.folder.path().join("server.properties")
     }
 
-    /// Where clients connect: with security, at the port that asks for it, which is the last claimed.
+    /// Where clients connect: with security, at the port that asks for it.
     fn bootstrap(&self) -> String {
-        let port = match (&self.security, self._others.last()) {
-            (Some(_), Some(secure)) => secure,
-            _ => &self.plain,
-        };
+        let port = self.secure.as_ref().unwrap_or(&self.plain);
         format!("127.0.0.1:{}", port.number)
     }
 
@@ -307,7 +383,7 @@ fn external() -> Option<Broker> {
 }
 
 /// Says SKIPPED, and why, where there is no broker to be had; with `CI=true` that is a failure.
-fn or_skipped<T>(found: Result<T, String>, test: &str) -> Option<T> {
+pub(crate) fn or_skipped<T>(found: Result<T, String>, test: &str) -> Option<T> {
     match found {
         Ok(found) => Some(found),
         Err(reason) => {

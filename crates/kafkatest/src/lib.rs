@@ -2,7 +2,7 @@
 //!
 //! [`Broker::start`] gives a test a broker, [`Broker::shared`] one that all tests of a binary share,
 //! [`Broker::own`] one that may be killed and restarted, and [`Options`] one that is set up
-//! otherwise. All give `None`, and print `SKIPPED <test>: <reason>`, where Kafka cannot be had (no
+//! otherwise, or several of them as a [`Cluster`]. All give `None`, and print `SKIPPED <test>: <reason>`, where Kafka cannot be had (no
 //! Java, no Maven Central); with `CI=true` they panic instead.
 //!
 //! A broker is a process of its own, fetched and run by `scripts/kafka`. It and its folder are gone
@@ -18,11 +18,13 @@
 )]
 
 mod broker;
+mod cluster;
 mod options;
 mod ports;
 mod process;
 mod script;
 mod wire;
 
-pub use broker::{Broker, unique};
+pub use broker::{Broker, Proxied, unique};
+pub use cluster::Cluster;
 pub use options::{Options, Security};

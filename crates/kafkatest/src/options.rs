@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Broker;
+use crate::{Broker, Cluster};
 
 /// What every broker of a test is given besides `scripts/kafka.properties`: what a test waits for
 /// comes soon.
@@ -22,6 +22,7 @@ const FOR_TESTS: &[(&str, &str)] = &[
 pub struct Options {
     properties: Vec<(String, String)>,
     pub(crate) secured: bool,
+    pub(crate) proxied: bool,
 }
 
 impl Options {
@@ -47,6 +48,23 @@ impl Options {
         self
     }
 
+    /// Gives every broker a second listener, for a proxy: clients that come by the proxy are told to
+    /// go on coming by it. See [`Broker::proxied`].
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
+    /// Starts `size` brokers of one cluster; `None`, and SKIPPED, where Kafka cannot be had.
+    ///
+    /// # Panics
+    /// As [`Options::start`].
+    #[must_use]
+    pub fn start_cluster(&self, size: u32, test: &str) -> Option<Cluster> {
+        Cluster::with(self, size, test)
+    }
+
     /// Starts the broker; `None`, and SKIPPED, where Kafka cannot be had.
     ///
     /// # Panics
@@ -54,6 +72,14 @@ impl Options {
     #[must_use]
     pub fn start(&self, test: &str) -> Option<Broker> {
         Broker::with(self, test)
+    }
+
+    /// These, and then `others`, whose words on the same names hold.
+    pub(crate) fn then(mut self, others: &Self) -> Self {
+        self.properties.extend(others.properties.iter().cloned());
+        self.secured |= others.secured;
+        self.proxied |= others.proxied;
+        self
     }
 
     /// All properties but those of the place where the broker runs.

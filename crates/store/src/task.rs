@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use engine::group::RestorableStore;
 use engine::port::{Committed, Entry, StateError, StateReader, StateStore, Table};
+use failpoint::Point;
 use rocksdb::{
     ColumnFamily, DB, DBCompressionType, FlushOptions, Options, ReadOptions, WriteBatch,
     WriteOptions,
@@ -32,6 +33,9 @@ pub(crate) const HEAD_KEY: [u8; 1] = [0];
 const CHECKPOINT_BYTES: usize = 64 << 20;
 /// ... or this long after the last one.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A flush that was asked for begins within this time, or has ended.
+const FLUSH_BEGINS: Duration = Duration::from_millis(5);
 
 /// Which timer a profile has armed: profile key and value → timer key, if any. Timers are not in
 /// the changelog, so a restore derives them.
@@ -272,6 +276,7 @@ impl TaskStore {
                     .for_each(|e| add(&mut batch, e));
             }
         }
+        failpoint::reach(Point::MidWrite);
         self.db
             .write_opt(batch, &self.write_options)
             .map_err(|e| self.error(e))?;
@@ -285,9 +290,23 @@ impl TaskStore {
         let mut options = FlushOptions::default();
         options.set_wait(wait);
         self.db.flush_opt(&options).map_err(|e| self.error(e))?;
+        failpoint::reach_if(Point::MidFlush, || self.is_flushing());
         self.flushed = self.written;
         self.tail.clear();
         Ok(())
+    }
+
+    /// Whether RocksDB has begun to make a checkpoint durable, or does so within a moment, and has not
+    /// ended.
+    fn is_flushing(&self) -> bool {
+        let running = || self.db.property_int_value("rocksdb.num-running-flushes");
+        let deadline = Instant::now() + FLUSH_BEGINS;
+        while Instant::now() < deadline {
+            if matches!(running(), Ok(Some(1..))) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Reads the store's own record and checks it against what was asked for; a new store gets one.

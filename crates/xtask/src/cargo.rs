@@ -96,6 +96,25 @@ impl Cargo {
         test_binaries(&String::from_utf8_lossy(&output.stdout))
     }
 
+    /// Builds the program with its points armed, under a name of its own, for the tests of the chaos
+    /// suite; nothing where these are not among those chosen. Always of the whole workspace, so that
+    /// the same RocksDB serves.
+    pub(crate) fn build_failpoints(&self) -> Result<(), Failure> {
+        let chosen = self.packages.is_empty() || self.packages.iter().any(|name| name == "chaos");
+        if !chosen {
+            return Ok(());
+        }
+        self.expect_success(self.command(&[
+            "build",
+            "--release",
+            "--workspace",
+            "--features",
+            "clvstream/failpoints",
+            "--bin",
+            "clvstream-failpoints",
+        ]))
+    }
+
     /// Builds and runs the doc tests of every library.
     pub(crate) fn run_doc_tests(&self, filters: &[String]) -> Result<BinaryReport, Failure> {
         let libraries: Vec<_> = self

@@ -64,6 +64,7 @@ fn test(options: &TestOptions) -> Result<bool, Failure> {
 
     step("building the tests");
     let binaries = cargo.build_tests()?;
+    cargo.build_failpoints()?;
     let (long, short): (Vec<_>, Vec<_>) = binaries.into_iter().partition(TestBinary::is_long);
     let (chosen, left) = if options.long {
         (long, Vec::new())

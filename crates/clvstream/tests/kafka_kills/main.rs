@@ -13,25 +13,15 @@
 )]
 #![allow(clippy::print_stdout, reason = "a test that fails tells its moments")]
 
-mod fleet;
-mod load;
-#[path = "../kafka_support/mod.rs"]
-mod support;
-
-use std::io::{BufRead as _, BufReader};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::money::Currency;
 use engine::group::Span;
-use engine::port::TopicPartition;
+use fleet::{App, Fleet, Loader, Random, Whole, committed, connect, places, retail, until};
 use kafkalog::{Cluster, KafkaLogError};
 use kafkatest::Broker;
 
-use fleet::Fleet;
-use load::Loader;
-use support::outputs::connect;
-use support::{App, until};
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");
 
 const KILLS: usize = 20;
 /// Of those, so many hit an instance that has just been started, as it takes over.
@@ -69,92 +59,53 @@ const SIMULATE: [&str; 4] = [
     "--start=2011-05-01",
     "--days=90",
 ];
-/// A blow comes at most this many milliseconds after the work has come to the chosen point.
-const LATER_MS: f64 = 60.0;
-/// An instance that takes over is killed at most this many milliseconds after its start: the group
-/// has then noticed, or not, that its predecessor is dead.
-const TAKING_OVER_MS: f64 = 3_500.0;
+/// A blow comes at most this long after the work has come to the chosen point.
+const LATER: Duration = Duration::from_millis(60);
+/// An instance that takes over is killed at most this long after its start: the group has then
+/// noticed, or not, that its predecessor is dead.
+const TAKING_OVER_FOR: Duration = Duration::from_millis(3_500);
 /// For how long the broker is away, apart from the seconds that its start takes.
-const AWAY_MS: f64 = 1_500.0;
+const AWAY: Duration = Duration::from_millis(1_500);
+/// The file of rows that are replayed, in the application's folder.
+const FILE: &str = "orders.csv";
 
-/// PCG's generator, for shares.
-struct Random(u64);
-
-impl Random {
-    fn new(test: u64) -> Random {
-        let seed: u64 = std::env::var("CLVSTREAM_TEST_SEED").map_or(1, |s| s.parse().unwrap());
-        println!("seed {seed}");
-        Random(seed.wrapping_mul(1_000_003).wrapping_add(test))
-    }
-
-    /// From 0 up to, but not including, 1.
-    fn share(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
-        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f64 / (1_u64 << 24) as f64
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.share() * n as f64) as usize
-    }
-
-    /// Lets a random time pass: what follows is to hit anything that may go on meanwhile.
-    fn pass(&mut self, longest_ms: f64) {
-        std::thread::sleep(Duration::from_millis((self.share() * longest_ms) as u64));
-    }
+/// Numbers of a test, under the seed that is asked for.
+fn random(test: u64) -> Random {
+    let seed: u64 = std::env::var("CLVSTREAM_TEST_SEED").map_or(1, |s| s.parse().unwrap());
+    println!("seed {seed}");
+    Random::new(seed, test)
 }
 
-/// What a run comes to, and how much work it was.
-struct Whole {
-    profiles: String,
-    days: String,
-    /// Events in the input topics.
-    appended: Vec<(String, u64)>,
+/// What an undisturbed run comes to, and how much work it was.
+struct Undisturbed {
+    whole: Whole,
     /// Records that were consumed, routed ones and what tasks tell each other of their clocks included.
     consumed: u64,
 }
 
-impl Whole {
-    fn of(app: &App, cluster: &Cluster, fleet: &mut Fleet<'_>) -> Whole {
-        let count = |topic: &str| (topic.to_owned(), committed(cluster, &app.id, topic));
-        let topics = ["clickstream", "orders", "care", "loyalty", "marketing"];
-        Whole {
-            profiles: app.export("profiles"),
-            days: app.export("days"),
-            appended: topics.map(count).to_vec(),
-            consumed: fleet.consumed(),
-        }
-    }
-}
-
-/// How many committed records a topic of an application holds.
-fn committed(cluster: &Cluster, application: &str, topic: &str) -> u64 {
-    let places = places(application, topic);
-    let spans = cluster.spans_of(&places).unwrap();
-    let mut records = 0;
-    let mut reader = cluster.reader(spans).unwrap();
-    until("a topic has been read", || {
-        let slice = Duration::from_secs(1);
-        let done = reader.read::<KafkaLogError>(slice, |_| {
-            records += 1;
-            Ok(())
-        });
-        done.unwrap().then_some(records)
-    })
-}
-
-fn places(application: &str, topic: &str) -> Vec<TopicPartition> {
-    let topic: Arc<str> = Arc::from(format!("{application}.{topic}"));
-    let place = |partition| TopicPartition {
-        topic: Arc::clone(&topic),
-        partition,
-    };
-    (0..PARTITIONS).map(place).collect()
+/// Starts to replay the rows. Keyed by `order`, most purchases reach their customer's task by way of
+/// another one.
+fn replay<'a>(app: &'a App, keyed_by: &str) -> Loader<'a> {
+    let file = app.folder.path().join(FILE);
+    let file = file.to_str().unwrap();
+    Loader::start(
+        app,
+        &[
+            "replay",
+            "--mapping=mappings/online_retail.toml",
+            "--until=2012-01-01",
+            "--quiet",
+            "--color=never",
+            "--key-by",
+            keyed_by,
+            file,
+        ],
+    )
 }
 
 /// Whether a transaction is open on a changelog: the last record before its end is not to be had.
 fn leaves_a_transaction_open(cluster: &Cluster, application: &str) -> bool {
-    let spans = cluster.spans_of(&places(application, "internal.changelog"));
+    let spans = cluster.spans_of(&places(application, "internal.changelog", PARTITIONS));
     let last = |span: Span| Span {
         from: span.until.saturating_sub(1).max(span.from),
         ..span
@@ -169,14 +120,6 @@ fn leaves_a_transaction_open(cluster: &Cluster, application: &str) -> bool {
 /// A transaction of one that lives is over by then.
 const OPEN: Duration = Duration::from_millis(600);
 
-/// Rows of Online Retail, after their names.
-fn rows() -> Vec<String> {
-    let slice = support::project().join("test-data/online-retail/slice.csv.zst");
-    let slice = zstd::Decoder::new(std::fs::File::open(slice).unwrap()).unwrap();
-    let lines = BufReader::new(slice).lines().map(Result::unwrap);
-    lines.take(ROWS + 1).collect()
-}
-
 /// Loads everything, before anybody works on it, so that nothing of an input is newer than what others
 /// have loaded later. Where moments are given, the loader is killed twice. Answers the loader, which
 /// waits for somebody to do the work.
@@ -186,30 +129,31 @@ fn load<'a>(
     keyed_by: &str,
     random: Option<&mut Random>,
 ) -> Loader<'a> {
-    let rows = rows();
-    std::fs::write(app.folder.path().join(load::FILE), rows.join("\n")).unwrap();
+    let rows = retail(ROWS);
+    std::fs::write(app.folder.path().join(FILE), rows.join("\n")).unwrap();
     // Without the line of names.
     let rows = rows.len() as u64 - 1;
     app.run("loader", &["topics", "apply"]);
-    let orders = || -> u64 {
-        let spans = cluster.spans_of(&places(&app.id, "orders")).unwrap();
+    let orders = places(&app.id, "orders", PARTITIONS);
+    let appended = || -> u64 {
+        let spans = cluster.spans_of(&orders).unwrap();
         spans.iter().map(|span| span.until).sum()
     };
-    assert_eq!(orders(), 0);
-    let mut loader = Loader::start(app, keyed_by);
+    assert_eq!(appended(), 0);
+    let mut loader = replay(app, keyed_by);
     if let Some(random) = random {
         for left in [2.0, 1.0] {
-            let now = orders();
+            let now = appended();
             let share = random.share() / (left + 1.0);
             let goal = now + (rows.saturating_sub(now) as f64 * share) as u64;
-            until("some is loaded", || (orders() > goal).then_some(()));
-            loader.kill();
-            println!("killed the loader at about {} of {rows}", orders());
+            until("some is loaded", || (appended() > goal).then_some(()));
+            assert!(loader.kill(), "{}", loader.said());
+            println!("killed the loader at about {} of {rows}", appended());
         }
     }
     until("all is loaded", || {
         assert!(!loader.is_done(), "nobody has done the work");
-        let all = orders() >= rows && committed(cluster, &app.id, "orders") >= rows;
+        let all = appended() >= rows && committed(cluster, &orders) >= rows;
         all.then_some(())
     });
     app.run("loader", &SIMULATE);
@@ -217,9 +161,10 @@ fn load<'a>(
 }
 
 /// The undisturbed run.
-fn undisturbed(broker: &Broker, test: &str, keyed_by: &str) -> Whole {
+fn undisturbed(broker: &Broker, test: &str, keyed_by: &str) -> Undisturbed {
     let started = Instant::now();
     let app = App::new(
+        PROGRAM,
         broker.bootstrap(),
         &format!("{test}-undisturbed"),
         &SETTINGS,
@@ -229,7 +174,8 @@ fn undisturbed(broker: &Broker, test: &str, keyed_by: &str) -> Whole {
     let mut fleet = Fleet::start(&app, 1, &LARGE);
     until("the replay is done", || loader.is_done().then_some(()));
     assert_eq!(loader.failed, 0);
-    let whole = Whole::of(&app, &cluster, &mut fleet);
+    let whole = Whole::of(&app, &cluster, PARTITIONS);
+    let consumed = fleet.consumed();
     app.outputs().check_sequences(POUNDS, "undisturbed");
     assert!(whole.profiles.lines().count() > 1_000);
     assert!(whole.days.lines().count() > 100);
@@ -239,7 +185,7 @@ fn undisturbed(broker: &Broker, test: &str, keyed_by: &str) -> Whole {
         started.elapsed(),
         whole.appended
     );
-    whole
+    Undisturbed { whole, consumed }
 }
 
 /// What happens to a run.
@@ -258,10 +204,7 @@ fn blows(random: &mut Random) -> Vec<Blow> {
     let mut blows = vec![Blow::Working; KILLS - TAKING_OVER];
     blows.extend([Blow::TakingOver; TAKING_OVER]);
     blows.extend([Blow::Broker; BROKER_KILLS]);
-    for left in (1..blows.len()).rev() {
-        let other = random.below(left + 1);
-        blows.swap(left, other);
-    }
+    random.shuffle(&mut blows);
     blows
 }
 
@@ -282,10 +225,10 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
     let Some(broker) = Broker::own(test) else {
         return;
     };
-    let whole = undisturbed(&broker, test, keyed_by);
+    let wanted = undisturbed(&broker, test, keyed_by);
     let started = Instant::now();
-    let mut random = Random::new(number);
-    let app = App::new(broker.bootstrap(), test, &SETTINGS);
+    let mut random = random(number);
+    let app = App::new(PROGRAM, broker.bootstrap(), test, &SETTINGS);
     let cluster = connect(broker.bootstrap(), &app.id);
     let mut loader = load(&app, &cluster, keyed_by, Some(&mut random));
     let mut fleet = Fleet::start(&app, size, &[]);
@@ -295,14 +238,14 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
     let mut newest = 0;
     let mut before = 0;
     for (at, blow) in blows.iter().enumerate() {
-        let left = whole.consumed.saturating_sub(fleet.consumed()) as f64;
+        let left = wanted.consumed.saturating_sub(fleet.consumed()) as f64;
         let share = random.share() / (blows.len() - at + 1) as f64;
         let goal = before.max(fleet.consumed()) + (left * share) as u64;
         if *blow != Blow::TakingOver {
             until("there was some progress", || {
                 (loader.is_done() || fleet.consumed() > goal).then_some(())
             });
-            random.pass(LATER_MS);
+            random.pass(LATER);
         }
         fleet.assert_sound();
         let which = match blow {
@@ -312,7 +255,7 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
         match blow {
             Blow::Working | Blow::TakingOver => {
                 if *blow == Blow::TakingOver {
-                    random.pass(TAKING_OVER_MS);
+                    random.pass(TAKING_OVER_FOR);
                 }
                 let lived = fleet.kill(which);
                 let open = leaves_a_transaction_open(&cluster, &app.id);
@@ -325,7 +268,7 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
             Blow::Broker => {
                 fleet.wait_started();
                 broker.kill();
-                random.pass(AWAY_MS);
+                random.pass(AWAY);
                 broker.restart();
                 hits.broker_kills += 1;
                 println!("killed the broker");
@@ -338,7 +281,7 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
         println!(
             "  {:?}: consumed about {now} of {}",
             started.elapsed(),
-            whole.consumed
+            wanted.consumed
         );
     }
     println!("{hits:?}");
@@ -355,29 +298,13 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
     // It fails when the broker is away, and otherwise never.
     assert!(loader.failed as usize <= BROKER_KILLS);
 
-    let come_to = Whole::of(&app, &cluster, &mut fleet);
+    let come_to = Whole::of(&app, &cluster, PARTITIONS);
     fleet.assert_sound();
     app.outputs().check_sequences(POUNDS, test);
-    assert_eq!(come_to.appended, whole.appended);
-    assert_same("profiles", &come_to.profiles, &whole.profiles);
-    assert_same("days", &come_to.days, &whole.days);
+    let differences = come_to.differences(&wanted.whole);
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
     fleet.end();
     println!("all in {:?}", started.elapsed());
-}
-
-/// Says where two exports differ without printing all of them.
-fn assert_same(what: &str, export: &str, wanted: &str) {
-    let pairs = export.lines().zip(wanted.lines());
-    let differing: Vec<_> = pairs.filter(|(a, b)| a != b).collect();
-    let lines = |text: &str| text.lines().count();
-    assert!(
-        export == wanted,
-        "export {what} differs from the undisturbed run's in {} lines of {} and {}: {:#?}",
-        differing.len(),
-        lines(export),
-        lines(wanted),
-        &differing[..differing.len().min(3)]
-    );
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use domain::time::TimeMs;
+use fleet::{App, Instance, until};
 use kafkatest::Broker;
 use wire::partition_of;
 
+use crate::PROGRAM;
 use crate::cases::{Case, RECORD_TIME, cases};
 use crate::raw::{Got, Raw, create, produce, read_committed};
-use crate::support::{App, Instance, until};
 
 const PARTITIONS: u32 = 4;
 const INPUTS: [&str; 5] = ["clickstream", "orders", "care", "loyalty", "marketing"];
@@ -24,7 +25,12 @@ fn app(broker: &Broker, name: &str, settings: &[&str]) -> App {
     let partitions = format!("partitions={PARTITIONS}");
     // The records are old, and the broker is not to delete them.
     let common = [partitions.as_str(), "retention.inputs=forever"];
-    let app = App::new(broker.bootstrap(), name, &[&common, settings].concat());
+    let app = App::new(
+        PROGRAM,
+        broker.bootstrap(),
+        name,
+        &[&common, settings].concat(),
+    );
     let names = INPUTS.map(|input| format!("{}.{input}", app.id));
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     create(broker, &names, PARTITIONS, 12 << 20);

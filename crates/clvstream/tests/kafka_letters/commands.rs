@@ -4,12 +4,13 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fleet::{App, Instance, until};
 use kafkatest::Broker;
 use serde_json::Value;
 use wire::partition_of;
 
+use crate::PROGRAM;
 use crate::raw::{Raw, create, produce};
-use crate::support::{App, Instance, until};
 
 const TASKS: u32 = 2;
 
@@ -52,7 +53,7 @@ fn topics_and_profiles_are_shown_beside_a_running_service() {
         return;
     };
     let settings = ["partitions=2", "input.topics=[\"orders\"]"];
-    let app = App::new(broker.bootstrap(), "shown", &settings);
+    let app = App::new(PROGRAM, broker.bootstrap(), "shown", &settings);
     let orders = format!("{}.orders", app.id);
     create(broker, &[&orders], TASKS, 1 << 20);
     let mut instance = app.start("one");

@@ -24,6 +24,6 @@ mod mapped;
 mod raw;
 mod schemas;
 mod secured;
-#[path = "../kafka_support/mod.rs"]
-mod support;
 mod tables;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");

@@ -3,13 +3,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use fleet::{App, Instance, until};
 use kafkatest::Broker;
 use serde_json::{Value, json};
 
+use crate::PROGRAM;
 use crate::avro;
 use crate::fake::Fake;
 use crate::raw::{Raw, create, produce, read_committed};
-use crate::support::{App, Instance, until};
 use crate::tables::profiles;
 
 /// For the topic in Avro, whose field names are the vocabulary's own but for the note.
@@ -107,7 +108,7 @@ fn topics_of_others_are_read_beside_the_own_ones() {
         &format!("registry.url={}", registry.url()),
         &mapped,
     ];
-    let app = App::new(broker.bootstrap(), "mapped", &settings);
+    let app = App::new(PROGRAM, broker.bootstrap(), "mapped", &settings);
     let mut instance = app.start("one");
 
     // Partitions that are no customer's: everything is routed to its owner.

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use fleet::{App, Instance, until};
 use kafkatest::Broker;
 
+use crate::PROGRAM;
 use crate::avro;
 use crate::fake::{Fake, not_found};
 use crate::raw::{Raw, create, produce, read_committed};
-use crate::support::{App, Instance, until};
 use crate::tables::{customers, profiles};
 
 const TASKS: u32 = 2;
@@ -27,7 +28,12 @@ fn app(broker: &Broker, name: &str, address: SocketAddr, settings: &[&str]) -> A
         "input.topics=[\"orders\"]",
         registry.as_str(),
     ];
-    let app = App::new(broker.bootstrap(), name, &[&common, settings].concat());
+    let app = App::new(
+        PROGRAM,
+        broker.bootstrap(),
+        name,
+        &[&common, settings].concat(),
+    );
     let orders = format!("{}.orders", app.id);
     create(broker, &[&orders], TASKS, 1 << 20);
     app

@@ -1,9 +1,10 @@
 //! A cluster that asks for TLS and a password: everything reaches it as `[kafka.security]` says.
 
+use fleet::App;
 use kafkatest::Options;
 
+use crate::PROGRAM;
 use crate::raw::read_committed;
-use crate::support::App;
 use crate::tables::profiles;
 
 #[test]
@@ -27,7 +28,7 @@ fn everything_works_over_tls_with_a_password() {
         format!("kafka.security.ssl_ca={}", security.ca.display()),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    let app = App::new(broker.bootstrap(), "secured", &settings);
+    let app = App::new(PROGRAM, broker.bootstrap(), "secured", &settings);
 
     let rows = files.path().join("orders.csv");
     let orders = (0..200).map(|n| format!("o-{n},c-{},2024-03-01 10:00:00,{n}.50", n % 10));

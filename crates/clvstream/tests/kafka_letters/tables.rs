@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use fleet::App;
 use wire::partition_of;
-
-use crate::support::App;
 
 /// All profiles by the customer's id. Stream time follows the slowest input, and may be before the
 /// newest orders: a later instant has them all.

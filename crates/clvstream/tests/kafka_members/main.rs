@@ -10,20 +10,17 @@
 )]
 
 mod owners;
-mod pending;
-#[path = "../kafka_support/mod.rs"]
-mod support;
 
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use fleet::{App, Instance, Pending, until};
 use kafkatest::Broker;
 
 use owners::{assert_one_owner_at_a_time, logged_after, tasks_of};
-use pending::Pending;
-use support::{App, Instance, PROGRAM, until};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");
 const N: usize = 8;
 const SHOP: [&str; 3] = ["simulate", "--events=12000", "--days=60"];
 /// The shop goes on for twenty seconds.
@@ -70,7 +67,7 @@ struct Scene {
 
 impl Scene {
     fn open(broker: &Broker, name: &str) -> Scene {
-        let app = App::new(broker.bootstrap(), name, &SETTINGS);
+        let app = App::new(PROGRAM, broker.bootstrap(), name, &SETTINGS);
         let load = app
             .command("load", &[SHOP[0], SHOP[1], SHOP[2], RATE])
             .stdin(Stdio::null())
@@ -79,7 +76,11 @@ impl Scene {
             .spawn()
             .unwrap();
         Scene {
-            pending: Pending::of(broker, &format!("{}.internal.changelog", app.id), N),
+            pending: Pending::of(
+                broker.bootstrap(),
+                &format!("{}.internal.changelog", app.id),
+                N,
+            ),
             app,
             load,
         }

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use fleet::Instance;
 use serde_json::Value;
-
-use crate::support::Instance;
 
 /// How much later than the fact an instance may write that it has given a task up: the other one has
 /// several questions to ask of the broker before it has it.

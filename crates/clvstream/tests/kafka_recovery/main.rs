@@ -9,14 +9,11 @@
 )]
 
 mod admin;
-#[path = "../kafka_support/mod.rs"]
-mod support;
-
 use std::path::PathBuf;
 
 use admin::Operator;
+use fleet::App;
 use kafkatest::Broker;
-use support::App;
 
 const SETTINGS: [&str; 2] = ["partitions=2", "workers=2"];
 const SHOP: [&str; 3] = ["simulate", "--events=4000", "--days=20"];
@@ -24,7 +21,12 @@ const DRAIN: [&str; 2] = ["run", "--drain"];
 
 /// An application that has worked off the shop.
 fn worked_off(broker: &Broker, name: &str) -> App {
-    let app = App::new(broker.bootstrap(), name, &SETTINGS);
+    let app = App::new(
+        env!("CARGO_BIN_EXE_clvstream"),
+        broker.bootstrap(),
+        name,
+        &SETTINGS,
+    );
     app.run("a", &SHOP);
     app.run("a", &DRAIN);
     app

@@ -11,9 +11,7 @@
 
 #[path = "../../../runtime/tests/support/expectations.rs"]
 mod expectations;
-mod fleet;
-#[path = "../kafka_support/mod.rs"]
-mod support;
+mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -21,8 +19,10 @@ use std::process::Command;
 
 use domain::money::Currency;
 use expectations::{Values, assert_days, assert_profiles, expected, root, shared_data, table};
-use fleet::{Fleet, Way};
 use kafkatest::Broker;
+use scene::{Scene, Way};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");
 
 const POUNDS: Currency = Currency {
     code: *b"GBP",
@@ -90,7 +90,7 @@ impl Expectations {
     fn check_at(&self, instants: &[(String, String)], broker: &Broker, way: Way) {
         let settings = ["currency.code=GBP", "currency.decimals=3"];
         let bootstrap = broker.bootstrap();
-        let mut fleet = Fleet::start(bootstrap, &settings, way, ONLINE_RETAIL, &self.file);
+        let mut fleet = Scene::start(bootstrap, &settings, way, ONLINE_RETAIL, &self.file);
         for (wanted, at) in instants {
             fleet.replay(at);
             let found = by("customer_id", &fleet.app.export("profiles"));
@@ -108,7 +108,7 @@ impl Expectations {
 
 /// Tables are what the embedded log gives, and every change of every customer was told once. What
 /// depends on the order in which lines come is compared only where they come in the same: `exactly`.
-fn check_end(fleet: Fleet, embedded: &[String; 2], exactly: bool, currency: Currency, label: &str) {
+fn check_end(fleet: Scene, embedded: &[String; 2], exactly: bool, currency: Currency, label: &str) {
     let profiles = fleet.app.export("profiles");
     if exactly {
         assert_same("profiles", &profiles, &embedded[0], label);
@@ -167,7 +167,7 @@ fn embedded(mapping: &str, file: &str, until: &str) -> [String; 2] {
     let folder = tempfile::tempdir().unwrap();
     let data = format!("--set=data_dir={}", folder.path().display());
     let run = |args: &[&str]| {
-        let mut command = Command::new(support::PROGRAM);
+        let mut command = Command::new(PROGRAM);
         command.args(args).arg(&data).arg("--quiet");
         let output = command.current_dir(root()).env_clear().output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -296,7 +296,7 @@ fn cdnow_gives_the_same_table_every_way() {
         way(4, "order", 3, false),
         way(16, "order", 3, false),
     ] {
-        let mut fleet = Fleet::start(broker.bootstrap(), &[], way, CDNOW, &file);
+        let mut fleet = Scene::start(broker.bootstrap(), &[], way, CDNOW, &file);
         fleet.replay(CDNOW_END);
         check_end(fleet, &embedded, true, DOLLARS, &format!("{way:?}"));
     }

@@ -8,15 +8,13 @@
 )]
 
 mod copy;
-#[path = "../kafka_support/mod.rs"]
-mod support;
 
 use std::process::Stdio;
 
 use copy::{Contents, Damage, Target};
+use fleet::{App, until};
 use kafkatest::Broker;
 use serde_json::Value;
-use support::{App, until};
 
 const TEST: &str = "verify on Kafka";
 
@@ -66,7 +64,12 @@ fn deployment(broker: &Broker) -> App {
         "commit.interval=20ms",
         "kafka.create_topics=true",
     ];
-    let app = App::new(broker.bootstrap(), "verified", &settings);
+    let app = App::new(
+        env!("CARGO_BIN_EXE_clvstream"),
+        broker.bootstrap(),
+        "verified",
+        &settings,
+    );
     app.run("loader", &["simulate", "--events", "700"]);
     let trouble = copy::add_trouble(broker, &app.id);
     let mut service = app.start("one");

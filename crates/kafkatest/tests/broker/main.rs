@@ -94,6 +94,32 @@ fn data_and_port_outlast_kill_nine() {
 }
 
 #[test]
+fn a_cluster_goes_on_without_one_of_its_brokers() {
+    let test = "a_cluster_goes_on_without_one_of_its_brokers";
+    let Some(cluster) = Options::new().proxied().start_cluster(3, test) else {
+        return;
+    };
+    topics::create(cluster.brokers()[0].bootstrap(), "before");
+    let [lost, others @ ..] = cluster.brokers() else {
+        panic!("three brokers");
+    };
+    let place = lost.proxied().unwrap();
+    assert!(std::net::TcpStream::connect(("127.0.0.1", place.behind)).is_ok());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", place.front)).is_err());
+    lost.kill();
+    let reach: Vec<_> = others.iter().map(|other| other.bootstrap()).collect();
+    wait_until("the others have the topic", || {
+        reach.iter().all(|other| topics::exists(other, "before"))
+    });
+    topics::create(reach[0], "meanwhile");
+    lost.restart();
+    wait_until(
+        "the one that was away knows what was made meanwhile",
+        || topics::exists(lost.bootstrap(), "meanwhile"),
+    );
+}
+
+#[test]
 fn properties_are_the_brokers() {
     let test = "properties_are_the_brokers";
     let options = Options::new().property("auto.create.topics.enable", "true");

@@ -5,6 +5,7 @@
 //! timers included, so that a restore which is cut off goes on from there.
 
 use engine::port::Table;
+use failpoint::Point;
 use rocksdb::WriteBatch;
 
 use super::{HEAD_KEY, TaskStore, head};
@@ -52,6 +53,7 @@ impl TaskStore {
         let Some((table, _)) = Table::split(full_key).filter(|(table, _)| table.is_logged()) else {
             return Err(StoreError::UnknownTable(offset));
         };
+        failpoint::reach(Point::MidRestore);
         if self.bulk.is_empty() {
             self.forget_cached()?;
         }

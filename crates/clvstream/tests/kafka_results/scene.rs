@@ -1,8 +1,9 @@
 //! An application whose inputs are loaded from files while its instances run.
 
+use fleet::{App, Instance, until};
 use kafkalog::topics::{Desired, Purpose, TopicAdmin, TopicRetention};
 
-use crate::support::{App, Instance, until};
+use crate::PROGRAM;
 
 /// How a file gets into the topics, and who consumes it.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +18,7 @@ pub(crate) struct Way {
 }
 
 /// A running application.
-pub(crate) struct Fleet {
+pub(crate) struct Scene {
     pub(crate) app: App,
     instances: Vec<Instance>,
     way: Way,
@@ -25,7 +26,7 @@ pub(crate) struct Fleet {
     source: [String; 2],
 }
 
-impl Fleet {
+impl Scene {
     /// Starts the instances, and waits until all of them are ready.
     pub(crate) fn start(
         bootstrap: &str,
@@ -33,7 +34,7 @@ impl Fleet {
         way: Way,
         mapping: &str,
         file: &str,
-    ) -> Fleet {
+    ) -> Scene {
         let partitions = format!("partitions={}", way.partitions);
         // One worker each, so that there is a task for every one of several instances.
         let workers = if way.instances > 1 {
@@ -42,7 +43,7 @@ impl Fleet {
             "workers=auto"
         };
         let settings = [&[partitions.as_str(), workers], settings].concat();
-        let app = App::new(bootstrap, "results", &settings);
+        let app = App::new(PROGRAM, bootstrap, "results", &settings);
         if let Some(input) = way.input {
             create_input(bootstrap, &app.id, input);
         }
@@ -62,7 +63,7 @@ impl Fleet {
                 (all && idle == too_many as usize).then_some(())
             },
         );
-        Fleet {
+        Scene {
             app,
             instances,
             way,

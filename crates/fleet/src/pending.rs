@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use kafkatest::Broker;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -12,7 +11,7 @@ const REQUEST: Duration = Duration::from_secs(10);
 const STUCK: Duration = Duration::from_millis(250);
 
 /// The open transactions of one topic.
-pub(crate) struct Pending {
+pub struct Pending {
     topic: String,
     partitions: usize,
     committed: BaseConsumer,
@@ -20,12 +19,13 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
-    pub(crate) fn of(broker: &Broker, topic: &str, partitions: usize) -> Pending {
+    /// # Panics
+    /// When there can be no client.
+    #[must_use]
+    pub fn of(bootstrap: &str, topic: &str, partitions: usize) -> Pending {
         let reader = |isolation| {
             let mut config = ClientConfig::new();
-            for (name, value) in broker.client_properties() {
-                config.set(name, value);
-            }
+            config.set("bootstrap.servers", bootstrap);
             config.set("isolation.level", isolation);
             config.set("group.id", "looks-on").create().unwrap()
         };
@@ -37,35 +37,51 @@ impl Pending {
         }
     }
 
-    /// By partition, where an open transaction begins.
-    fn firsts(&self) -> Vec<Option<i64>> {
+    /// By partition, where an open transaction begins; nothing while the cluster does not answer.
+    ///
+    /// # Panics
+    /// With more partitions than Kafka has.
+    #[must_use]
+    pub fn firsts(&self) -> Option<Vec<Option<i64>>> {
         let end = |reader: &BaseConsumer, partition: usize| {
             let partition = i32::try_from(partition).unwrap();
             let bounds = reader.fetch_watermarks(&self.topic, partition, REQUEST);
-            bounds.unwrap().1
+            Some(bounds.ok()?.1)
         };
         let partitions = 0..self.partitions;
         partitions
             .map(|partition| {
-                let first = end(&self.committed, partition);
-                (first < end(&self.all, partition)).then_some(first)
+                let first = end(&self.committed, partition)?;
+                Some((first < end(&self.all, partition)?).then_some(first))
             })
             .collect()
     }
 
+    fn known(&self) -> Vec<Option<i64>> {
+        self.firsts().expect("the cluster answers")
+    }
+
     /// Whether any is open.
-    pub(crate) fn is_any(&self) -> bool {
-        self.firsts().iter().any(Option::is_some)
+    ///
+    /// # Panics
+    /// When the cluster does not answer.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.known().iter().any(Option::is_some)
     }
 
     /// Whether one is open that was open a moment ago.
-    pub(crate) fn is_stuck(&self) -> bool {
-        let before = self.firsts();
+    ///
+    /// # Panics
+    /// As [`Pending::is_any`].
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let before = self.known();
         if before.iter().all(Option::is_none) {
             return false;
         }
         std::thread::park_timeout(STUCK);
-        let after = self.firsts();
+        let after = self.known();
         before
             .iter()
             .zip(&after)

@@ -11,29 +11,40 @@ use engine::topics::Topics;
 use kafkalog::{Cluster, KafkaLogError, Settings};
 use wire::{Decoder, InputRules, SchemaSet, partition_of};
 
-use super::PATIENCE;
+use crate::app::PATIENCE;
 
 /// How many faults a failure tells.
 const TOLD: usize = 20;
 
 /// A committed record.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kept {
+    /// Its partition.
     pub partition: u32,
+    /// Its offset.
     pub offset: u64,
+    /// Key.
     pub key: Option<Vec<u8>>,
+    /// Value.
     pub value: Option<Vec<u8>>,
 }
 
 /// The committed records of topics, each partition's in the order of their offsets.
+#[derive(Debug)]
 pub struct Outputs {
     /// Topics that subscribers read, by name without the application's prefix, each with its number
     /// of partitions.
     topics: BTreeMap<String, (u32, Vec<Kept>)>,
+    /// What the dead-letter topic holds.
     pub dead_letters: Vec<Kept>,
 }
 
 impl Outputs {
     /// Reads everything that is in the output topics and the dead-letter topic of `application`.
+    ///
+    /// # Panics
+    /// When they cannot be read.
+    #[must_use]
     pub fn read(bootstrap: &str, application: &str) -> Outputs {
         let cluster = connect(bootstrap, application);
         let names = Topics::of(application);
@@ -54,8 +65,22 @@ impl Outputs {
     /// partition of the task that owns the customer. Answers how many records there are, by topic
     /// (`clv.updates`, `lifecycle.transitions`, `segment.changes`).
     ///
-    /// Panics with all that is wrong; `when` is told with it.
+    /// # Panics
+    /// With all that is wrong; `when` is told with it.
     pub fn check_sequences(&self, currency: Currency, when: &str) -> BTreeMap<String, usize> {
+        let faults = self.faults(currency);
+        let told: Vec<_> = faults.iter().take(TOLD).collect();
+        let count = faults.len();
+        assert!(faults.is_empty(), "{when}: {count} faults: {told:#?}");
+        self.counts()
+    }
+
+    /// What is wrong with the sequences of [`Outputs::check_sequences`].
+    ///
+    /// # Panics
+    /// When a record is not one of the program's.
+    #[must_use]
+    pub fn faults(&self, currency: Currency) -> Vec<String> {
         let rules = InputRules::new(currency);
         let decoder = Decoder::new(rules, &SchemaSet::embedded().unwrap()).unwrap();
         let mut faults = Vec::new();
@@ -91,20 +116,23 @@ impl Outputs {
                 faults.push(format!("{topic} is empty"));
             }
         }
-        let told: Vec<_> = faults.iter().take(TOLD).collect();
-        let count = faults.len();
-        assert!(faults.is_empty(), "{when}: {count} faults: {told:#?}");
-        self.counts()
+        faults
     }
 
     /// Customers that a topic speaks of.
+    ///
+    /// # Panics
+    /// When there is no such topic, or a key is no text.
+    #[must_use]
     pub fn customers(&self, topic: &str) -> BTreeSet<&str> {
         let keys = self.topics[topic].1.iter().map(|kept| kept.key.as_deref());
         keys.map(|key| std::str::from_utf8(key.unwrap()).unwrap())
             .collect()
     }
 
-    fn counts(&self) -> BTreeMap<String, usize> {
+    /// How many records there are, by topic.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, usize> {
         let topics = self.topics.iter();
         topics
             .map(|(topic, (_, records))| (topic.clone(), records.len()))
@@ -113,6 +141,10 @@ impl Outputs {
 }
 
 /// A look at the application that takes no part in it.
+///
+/// # Panics
+/// When the cluster does not answer.
+#[must_use]
 pub fn connect(bootstrap: &str, application: &str) -> Arc<Cluster> {
     let reach = vec![("bootstrap.servers".to_owned(), bootstrap.to_owned())];
     let settings = Settings {
