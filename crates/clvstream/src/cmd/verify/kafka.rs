@@ -85,19 +85,23 @@ impl Cut {
         }
         let mut lane = self.lane(at, from, end)?;
         let read = lane.read(max, shutdown);
-        self.open.push(lane);
-        let entries = read?;
         // A gap is nothing new; but what was there and is not any more must not be taken for one.
-        if entries.first().is_none_or(|first| first.offset > from) {
+        let is_suspect = match &read {
+            Ok(entries) => entries.first().is_none_or(|first| first.offset > from),
+            Err(_) => !shutdown.is_requested(),
+        };
+        if is_suspect {
             let (begin, _) = self.cluster.bounds(at).map_err(RuntimeError::from)?;
             if begin > from {
                 return Err(CliError::failure(format!(
-                    "records of {} partition {} were removed by retention while they were read",
+                    "records of {} partition {} were removed while they were read",
                     at.topic, at.partition
                 ))
                 .hint("try again: what is left is verified as far as that goes"));
             }
         }
+        let entries = read?;
+        self.open.push(lane);
         Ok(entries)
     }
 
