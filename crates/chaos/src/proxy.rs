@@ -66,10 +66,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Begins to carry.
     pub(crate) fn start(runtime: &Runtime, place: Proxied) -> Proxy {
+        let (listener, _) = listen(runtime, place.front);
+        Proxy::carrying(runtime, listener, place.behind)
+    }
+
+    fn carrying(runtime: &Runtime, listener: TcpListener, behind: u16) -> Proxy {
         let (orders, ordered) = watch::channel(None);
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, place.front)));
-        let listener = listener.expect("the port in front of a broker is free");
-        runtime.spawn(accept(listener, place.behind, ordered));
+        runtime.spawn(accept(listener, behind, ordered));
         Proxy { orders }
     }
 
@@ -77,6 +80,13 @@ impl Proxy {
     pub(crate) fn disturb(&self, how: Option<Disturbance>) {
         self.orders.send_replace(how);
     }
+}
+
+fn listen(runtime: &Runtime, port: u16) -> (TcpListener, u16) {
+    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
+    let listener = listener.expect("the port in front of a broker is free");
+    let port = listener.local_addr().expect("it listens").port();
+    (listener, port)
 }
 
 async fn accept(listener: TcpListener, behind: u16, orders: Orders) {
@@ -227,12 +237,11 @@ mod tests {
         fn new() -> Scene {
             let runtime = Runtime::new().unwrap();
             let broker = net::TcpListener::bind("127.0.0.1:0").unwrap();
-            // The port of a listener that is gone.
-            let front = net::TcpListener::bind("127.0.0.1:0").unwrap();
-            let front = front.local_addr().unwrap().port();
             let behind = broker.local_addr().unwrap().port();
+            // Any port that is free.
+            let (listener, front) = listen(&runtime, 0);
             Scene {
-                proxy: Proxy::start(&runtime, Proxied { front, behind }),
+                proxy: Proxy::carrying(&runtime, listener, behind),
                 runtime,
                 front,
                 broker,
