@@ -60,7 +60,7 @@ fn consumed(said: &Value) -> u64 {
 fn deployment(broker: &Broker) -> App {
     let settings = [
         "partitions=2",
-        "commit.max_batch=80",
+        "commit.max_batch=50",
         "commit.interval=20ms",
         "kafka.create_topics=true",
     ];
@@ -70,14 +70,14 @@ fn deployment(broker: &Broker) -> App {
         "verified",
         &settings,
     );
-    app.run("loader", &["simulate", "--events", "700"]);
+    app.run("loader", &["simulate", "--events", "300"]);
     let trouble = copy::add_trouble(broker, &app.id);
     let mut service = app.start("one");
     until("everything is consumed", || {
         let (code, said) = verify(&app, "looking");
         assert_eq!(failures(&said), Vec::<String>::new(), "beside the service");
         assert_eq!(code, 0);
-        (consumed(&said) >= 700 + trouble).then_some(())
+        (consumed(&said) >= 300 + trouble).then_some(())
     });
     assert!(service.terminate().success());
     app
