@@ -263,6 +263,8 @@ pub(crate) struct Target {
 struct Part<'a> {
     records: &'a [Kept],
     gap: i64,
+    /// Where the next part begins.
+    end: i64,
 }
 
 impl Target {
@@ -294,6 +296,7 @@ impl Target {
             .iter()
             .map(|(partition, (records, end))| (*partition, parts_of(records, *end)))
             .collect();
+        let watching = self.reader();
         let rounds = parts
             .iter()
             .map(|(_, parts)| parts.len())
@@ -340,6 +343,16 @@ impl Target {
                 }
                 self.transactional.flush(PATIENCE).unwrap();
                 self.transactional.abort_transaction(PATIENCE).unwrap();
+            }
+            // A transaction has ended before its markers are written.
+            for (at, parts) in &parts {
+                let Some(part) = parts.get(round) else {
+                    continue;
+                };
+                super::until("markers are written", || {
+                    let bounds = watching.fetch_watermarks(topic, *at, PATIENCE).ok()?;
+                    (bounds.1 >= part.end).then_some(())
+                });
             }
         }
         let Partitions(found) = read(&self.reader(), topic);
@@ -401,6 +414,7 @@ fn parts_of(records: &[Kept], end: i64) -> Vec<Part<'_>> {
         parts.push(Part {
             records: &[],
             gap: first,
+            end: first,
         });
     }
     let mut begin = 0;
@@ -411,6 +425,7 @@ fn parts_of(records: &[Kept], end: i64) -> Vec<Part<'_>> {
             parts.push(Part {
                 records: &records[begin..=nth],
                 gap,
+                end: next,
             });
             begin = nth + 1;
         }
