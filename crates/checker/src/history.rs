@@ -43,9 +43,9 @@ pub trait History {
     type Error;
 
     /// What there is of `at`; empty bounds where there is no such partition. The first answer for a
-    /// partition holds: whatever is written later is not looked at. The checker asks for the end of
-    /// `internal.commits` and reads to it before it asks for any other end, so that everything that
-    /// those commits wrote lies within the bounds.
+    /// partition holds for the check of one task: whatever is written later is not looked at. The
+    /// checker asks for the end of `internal.commits` and reads to it before it asks for any other end,
+    /// so that everything that those commits consumed and wrote lies within the bounds.
     ///
     /// # Errors
     /// The log cannot be read.

@@ -92,6 +92,7 @@ pub fn run(
     let mut held = Held::new(source, &schemas, &outline, shutdown);
     let mut reports = Vec::new();
     for task in tasks(args, outline.setup.tasks)? {
+        held.renew();
         reports.push(one(&subject, &mut held, &outline, task)?);
     }
     match args.json {

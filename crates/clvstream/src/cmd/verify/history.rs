@@ -41,6 +41,13 @@ impl<'a> Held<'a> {
             shutdown,
         }
     }
+
+    /// Another task is checked.
+    pub(super) fn renew(&mut self) {
+        if let Source::Kafka(cut) = &mut self.source {
+            cut.renew();
+        }
+    }
 }
 
 impl History for Held<'_> {

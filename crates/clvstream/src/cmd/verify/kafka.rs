@@ -1,4 +1,4 @@
-//! The topics on a cluster, each up to where it ended when it was first looked at.
+//! The topics on a cluster, each up to where it ended when it was first looked at for a task.
 //!
 //! One client a partition, as each is read at a pace of its own; of those that are not needed for a
 //! while it is closed, and opened again where it stood.
@@ -51,6 +51,13 @@ impl Cut {
             bounds: BTreeMap::new(),
             open: Vec::new(),
         })
+    }
+
+    /// What is looked at from here on may reach further: each task's commits are looked at to an end of
+    /// their own, and what they consumed and wrote has to lie within the bounds of its topics.
+    pub(super) fn renew(&mut self) {
+        self.bounds.clear();
+        self.open.clear();
     }
 
     pub(super) fn bounds(&mut self, at: &TopicPartition) -> Result<Bounds, CliError> {
