@@ -349,7 +349,7 @@ impl Target {
                 let Some(part) = parts.get(round) else {
                     continue;
                 };
-                super::until("markers are written", || {
+                fleet::until("markers are written", || {
                     let bounds = watching.fetch_watermarks(topic, *at, PATIENCE).ok()?;
                     (bounds.1 >= part.end).then_some(())
                 });
@@ -377,15 +377,15 @@ impl Target {
         if exists(topic) {
             let deleted = block_on(self.admin.delete_topics(&[topic], &options)).unwrap();
             assert!(deleted[0].is_ok(), "{deleted:?}");
-            super::until("a topic is deleted", || (!exists(topic)).then_some(()));
+            fleet::until("a topic is deleted", || (!exists(topic)).then_some(()));
         }
         // A name that was just deleted may be taken for a moment.
-        super::until("a topic is made", || {
+        fleet::until("a topic is made", || {
             let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
             let made = block_on(self.admin.create_topics(&[new], &options)).unwrap();
             made[0].is_ok().then_some(())
         });
-        super::until("a topic can be written to", || {
+        fleet::until("a topic can be written to", || {
             let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
             let known = metadata.topics()[0].partitions();
             let has_leader = known.iter().all(|partition| partition.leader() >= 0);
@@ -395,7 +395,7 @@ impl Target {
 
     /// The group's offsets are those.
     pub(crate) fn commit(&self, offsets: &TopicPartitionList) {
-        super::until("offsets are committed", || {
+        fleet::until("offsets are committed", || {
             self.reader().commit(offsets, CommitMode::Sync).ok()
         });
     }
