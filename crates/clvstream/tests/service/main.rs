@@ -178,7 +178,9 @@ fn no_customer_is_in_a_label(folder: &Path, samples: &Samples) {
     assert!(keys.len() > 10);
     let labels = samples.labels();
     let names: BTreeSet<&str> = labels.iter().map(|(name, _)| *name).collect();
-    let known = ["class", "kind", "le", "outcome", "task", "topic", "version"];
+    let known = [
+        "class", "kind", "le", "outcome", "reason", "task", "topic", "version",
+    ];
     assert_eq!(names, BTreeSet::from(known));
     for (name, value) in labels {
         assert!(!keys.contains(value), "{name}={value}");
