@@ -67,18 +67,15 @@ fn moments(log: &str) -> Vec<Moment> {
             }
             "assigned" => assigned.extend(tasks_in(&line).map(|task| (task, worker))),
             // What the worker had goes with the membership, or with the process.
-            "revoked" => tasks_in(&line).for_each(|task| note(seconds(&line), task, false)),
+            "revoked" | "left" => {
+                tasks_in(&line).for_each(|task| note(seconds(&line), task, false))
+            }
             _ if message.starts_with("lost: ") => {
                 tasks_in(&line).for_each(|task| note(seconds(&line), task, false));
             }
             _ if message.starts_with("leaving the group") => {
                 for (task, _) in assigned.iter().filter(|(_, by)| **by == worker) {
                     note(seconds(&line), *task, false);
-                }
-            }
-            _ if message.starts_with("stopping") => {
-                for task in 0..1_000 {
-                    note(seconds(&line), task, false);
                 }
             }
             _ => {}

@@ -299,7 +299,16 @@ impl Session<'_> {
             }
             self.wait();
         }
-        Ok(self.member.leave(&self.stores)?)
+        self.leave()
+    }
+
+    /// Closes its stores. Dropping the session then leaves the group, so that others may take over.
+    fn leave(&mut self) -> Result<(), Broken> {
+        let owned = self.member.owned().iter();
+        let tasks: Vec<u32> = owned.map(|owned| owned.task.id()).collect();
+        self.member.leave(&self.stores)?;
+        tracing::info!(worker = self.at.number, ?tasks, "left");
+        Ok(())
     }
 
     /// Serves the group; what goes has nothing uncommitted.
