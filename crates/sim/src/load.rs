@@ -1,6 +1,7 @@
 //! What a seed's shop sends: two thousand records of orders and clicks, good and bad, in and out of
 //! order, some of them twice, keyed rightly or not.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::event::{Body, Event, Text};
@@ -64,6 +65,8 @@ pub struct Load {
     pub records: Vec<Sent>,
     /// Time of the latest event.
     pub latest: TimeMs,
+    /// The owners of whom one fact of an order is told more than once.
+    pub told_twice: BTreeSet<Text>,
 }
 
 impl Load {
@@ -91,8 +94,26 @@ impl Load {
             order,
             records,
             latest,
+            told_twice: told_twice(&events),
         }
     }
+}
+
+fn told_twice(events: &[Event]) -> BTreeSet<Text> {
+    let mut told = BTreeSet::new();
+    let mut twice = BTreeSet::new();
+    for event in events {
+        let fact = match &event.body {
+            Body::OrderCompleted(order) => ("completed", &order.order_id),
+            Body::OrderCancelled { order_id, .. } => ("cancelled", order_id),
+            Body::OrderRefunded(refund) => ("refunded", &refund.refund_id),
+            _ => continue,
+        };
+        if !told.insert(fact) {
+            twice.extend(event.owner().map(|owner| owner.key()));
+        }
+    }
+    twice
 }
 
 fn events(seed: u64, order: Order, random: &mut Random) -> Vec<Event> {
