@@ -179,6 +179,7 @@ impl Oracle {
                 match control {
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
+                    Routed::Alone => self.book.clock.release(),
                     Routed::Tick { now } => self.book.clock.tick(now),
                     Routed::EndOfReplay { until } => {
                         self.book.clock.close(until);
@@ -360,7 +361,6 @@ impl Oracle {
 
     /// Its own inputs are idle.
     fn rest(&mut self) {
-        self.book.clock.release();
         self.book.clock.leave_inputs();
         let others: Vec<u32> = self.book.fed.keys().copied().collect();
         for other in others {

@@ -32,7 +32,12 @@ impl Own {
                 let bytes = entry.value.as_deref().unwrap_or_default();
                 match Routed::decode(bytes) {
                     Ok(Routed::Event { from, .. } | Routed::Clock { from, .. }) => from == *task,
-                    Ok(Routed::Tick { .. } | Routed::EndOfReplay { .. } | Routed::Idle) => false,
+                    Ok(
+                        Routed::Tick { .. }
+                        | Routed::EndOfReplay { .. }
+                        | Routed::Idle
+                        | Routed::Alone,
+                    ) => false,
                     // Nobody else owns up to it.
                     Err(_) => true,
                 }

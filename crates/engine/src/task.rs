@@ -65,6 +65,26 @@ pub enum Step {
     Drained,
 }
 
+/// What is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Awaited {
+    /// The task waits to meet others at all, whatever comes in its own inputs meanwhile.
+    Contact,
+    /// Others wait for its own inputs, which have given so many records since it was opened.
+    Inputs(u64),
+}
+
+impl Awaited {
+    /// What ends it.
+    #[must_use]
+    pub fn ended_by(self) -> Routed {
+        match self {
+            Awaited::Contact => Routed::Alone,
+            Awaited::Inputs(_) => Routed::Idle,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Warm {
     profile: Profile,
@@ -285,6 +305,7 @@ impl Task {
                     }
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
+                    Routed::Alone => self.book.clock.release(),
                     Routed::Event { .. } => {}
                 }
                 Ok(())
@@ -323,10 +344,8 @@ impl Task {
         self.book.clock.release();
     }
 
-    /// The task's own inputs are idle: neither it nor the others wait for them; and if it has met no
-    /// other so far, it goes on alone.
+    /// The task's own inputs are idle: neither it nor the others wait for them.
     fn rest(&mut self) {
-        self.book.clock.release();
         self.book.clock.leave_inputs();
         let mut fed = std::mem::take(&mut self.book.fed);
         for (other, told) in &mut fed {
@@ -351,16 +370,15 @@ impl Task {
         self.book.fed.values().next() == Some(&TimeMs::MAX)
     }
 
-    /// Whether others wait for this task's own inputs, and how many records these have given since
-    /// it was opened: what has to be known to find out that they are idle. Whether it is to meet
-    /// others at all it waits for only so long, whatever comes meanwhile: that counts as none.
+    /// What somebody waits for, here or elsewhere: if that stays the same for too long, the control
+    /// record that it answers is to end the waiting.
     #[must_use]
-    pub fn awaited(&self) -> Option<u64> {
+    pub fn awaited(&self) -> Option<Awaited> {
         if self.book.clock.held_for > 0 && !self.book.clock.sources.is_empty() {
-            return Some(0);
+            return Some(Awaited::Contact);
         }
         let is_awaited = !self.book.fed.is_empty() && !self.is_resting();
-        is_awaited.then_some(self.own_consumed)
+        is_awaited.then_some(Awaited::Inputs(self.own_consumed))
     }
 
     /// Fires the next timer that is due by the clock as it stands.

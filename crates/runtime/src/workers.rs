@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use domain::time::{DAY_MS, TimeMs};
 use engine::bookkeeping::Counts;
 use engine::port::{CommitError, OutRecord, TopicPartition, WorkerLog};
+use engine::task::Awaited;
 use engine::worker::{Owned, Worker, WorkerError};
 use eventlog::EmbeddedLog;
 use kafkalog::KafkaLogError;
@@ -459,8 +460,8 @@ fn unless_superseded(appended: Result<(), RuntimeError>) -> Result<(), RuntimeEr
 /// Finds out which tasks' own inputs have been idle for a while though others wait for them.
 #[derive(Debug, Default)]
 pub(crate) struct Idleness {
-    /// By task: records that its inputs had given, and since when it was so many.
-    seen: BTreeMap<u32, (u64, Instant)>,
+    /// By task: what is waited for, and since when it was that.
+    seen: BTreeMap<u32, (Awaited, Instant)>,
     looked: Option<Instant>,
 }
 
@@ -492,7 +493,7 @@ impl Idleness {
             .iter()
             .filter(|(_, (_, since))| now.duration_since(*since) >= idle_after);
         let records: Vec<_> = idle
-            .map(|(task, _)| control(deployment, *task, &Routed::Idle))
+            .map(|(task, (what, _))| control(deployment, *task, &what.ended_by()))
             .collect();
         self.seen = awaited;
         if records.is_empty() {

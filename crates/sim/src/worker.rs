@@ -11,6 +11,7 @@ use std::time::Duration;
 use engine::group::{MemberLog, Passing, RestorableStore};
 use engine::member::{Broken, Member, Outcome, Rejoin};
 use engine::port::TopicPartition;
+use engine::task::Awaited;
 use engine::worker::{Owned, Processed};
 use wire::routed::Routed;
 use wire::state::derived_timer;
@@ -127,7 +128,7 @@ struct Session<'s, 'y> {
     stores: &'s SimStores<'y>,
     member: Option<Member<SimStore<'y>, Changelog<'y>>>,
     /// By task: records that its inputs had given, and since when it was so many.
-    idleness: BTreeMap<u32, (u64, Moment)>,
+    idleness: BTreeMap<u32, (Awaited, Moment)>,
     looked: Moment,
 }
 
@@ -241,7 +242,7 @@ impl<'y> Session<'_, 'y> {
         Ok(())
     }
 
-    /// Lets tasks know whose own inputs are idle while others wait for them.
+    /// Ends what has been waited for too long.
     fn tell_idle(&mut self, member: &mut Member<SimStore<'y>, Changelog<'y>>) {
         let now = self.hand.now();
         if now.since(self.looked) < IDLE_LOOK {
@@ -259,14 +260,9 @@ impl<'y> Session<'_, 'y> {
             }
         }
         let is_idle = |since: Moment| now.since(since) >= IDLE_AFTER;
-        let idle: Vec<u32> = awaited
-            .iter()
-            .filter(|(_, (_, since))| is_idle(*since))
-            .map(|(task, _)| *task)
-            .collect();
-        for task in idle {
-            awaited.remove(&task);
-            control(self.hand, &self.place.shop, task, &Routed::Idle);
+        let ended = awaited.extract_if(.., |_, (_, since)| is_idle(*since));
+        for (task, (what, _)) in ended {
+            control(self.hand, &self.place.shop, task, &what.ended_by());
         }
         self.idleness = awaited;
     }

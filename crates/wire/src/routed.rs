@@ -46,6 +46,8 @@ pub enum Routed {
     /// The task's own inputs have been idle for a while, by the wall clock, while others are not: they
     /// hold nobody up until something comes in them.
     Idle,
+    /// The task has not met any other for a while, by the wall clock: it waits for none any more.
+    Alone,
 }
 
 impl Routed {
@@ -78,6 +80,7 @@ impl Routed {
                 buf
             }
             Routed::Idle => vec![FORMAT, 5],
+            Routed::Alone => vec![FORMAT, 6],
         }
     }
 
@@ -108,6 +111,7 @@ impl Routed {
                 until: take.time()?,
             },
             5 => Routed::Idle,
+            6 => Routed::Alone,
             _ => return Err(take.corrupt("it is of an unknown kind")),
         };
         take.finish()?;

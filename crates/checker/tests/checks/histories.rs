@@ -106,9 +106,10 @@ fn send(rig: &mut Rig, dice: &mut Dice, tasks: u32, event: &Event) {
 
 /// As the shell writes them when it is quiet.
 fn controls(rig: &mut Rig, dice: &mut Dice, now: TimeMs) {
-    match dice.below(4) {
+    match dice.below(5) {
         0 => rig.control_all(&Routed::Tick { now }),
         1 => rig.control(0, &Routed::Idle),
+        3 => rig.control(0, &Routed::Alone),
         2 => rig.control_all(&Routed::EndOfReplay { until: now }),
         _ => {}
     }

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use domain::event::Event;
 use domain::orders::DayTotals;
 use domain::profile::View;
-use domain::time::{DAY_MS, Day};
+use domain::time::{DAY_MS, Day, MINUTE_MS};
 use proptest::prelude::*;
 use wire::partition_of;
 use wire::routed::Routed;
 
 use crate::generate::{delivered, shop};
+use crate::support::events::{START, order, view};
 use crate::support::rig::Rig;
 
 /// Which partition an event is sent to.
@@ -101,4 +102,26 @@ proptest! {
             prop_assert_eq!(&many.1, &one.1, "{} tasks", tasks);
         }
     }
+}
+
+#[test]
+fn who_is_told_to_wait_for_no_other_still_goes_by_all_of_its_inputs() {
+    let (early, late) = (
+        view("ada", "v-1", START.plus(MINUTE_MS)),
+        view("ada", "v-2", START.plus(2 * DAY_MS)),
+    );
+    let mut rig = Rig::new(2);
+    let own = rig.owner_of(&early);
+    rig.send(&view("ada", "v-0", START));
+    rig.send(&order("ada", "o-0", START, 1_000));
+    rig.run(100);
+    // The orders flow on; one partition does, and the clicks come late by the wall clock.
+    rig.control(own, &Routed::Alone);
+    rig.send(&order("ada", "o-1", START.plus(DAY_MS), 1_000));
+    rig.run(100);
+    rig.send(&early);
+    rig.send(&late);
+    rig.run(100);
+    let counts = rig.counts();
+    assert_eq!((counts.late, counts.applied), (0, 5), "{counts:?}");
 }
