@@ -6,7 +6,7 @@
     reason = "a test fails by panicking, and says what it did"
 )]
 
-use std::path::PathBuf;
+mod common;
 
 use chaos::{Deck, Fault, Inputs, KeyedBy, Limits, Report, Site, run_round};
 use failpoint::Point;
@@ -27,27 +27,13 @@ const FAULTS: [Fault; 11] = [
     Fault::VolumeLost,
 ];
 
-/// The build with its points armed, which the test runner puts beside the program.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let built = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let program = built.join("clvstream-failpoints");
-    assert!(
-        program.exists(),
-        "{} is missing: cargo build --release --workspace --features clvstream/failpoints \
-         --bin clvstream-failpoints",
-        program.display()
-    );
-    program
-}
-
 #[test]
 fn whatever_is_done_to_instances_and_brokers_the_same_comes_out() {
     let test = "whatever_is_done_to_instances_and_brokers_the_same_comes_out";
     let Some(site) = Site::open(3, test) else {
         return;
     };
-    let program = program();
+    let program = common::program();
     let inputs = Inputs {
         keyed_by: KeyedBy::Order,
         rows: 6_000,

@@ -45,6 +45,11 @@ pub(crate) enum Input {
 }
 
 impl Input {
+    /// A record that was not looked at.
+    pub(crate) fn quarantined() -> Input {
+        Input::Own(Decoded::Rejected(Rejection::quarantined()))
+    }
+
     pub(crate) fn decode(
         inputs: &Inputs,
         at: &TopicPartition,

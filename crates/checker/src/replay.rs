@@ -143,8 +143,8 @@ impl<H: History> Replay<'_, H> {
             Ok(taken) => taken,
             Err(end) => return Ok(Some(end)),
         };
-        for (input, count) in &record.consumed.order {
-            let Some((input, _)) = record.consumed.positions.get(*input as usize) else {
+        for (index, count) in &record.consumed.order {
+            let Some((input, _)) = record.consumed.positions.get(*index as usize) else {
                 continue;
             };
             for _ in 0..*count {
@@ -152,7 +152,9 @@ impl<H: History> Replay<'_, H> {
                 let Some(entry) = next else {
                     continue;
                 };
-                if let Err(finding) = self.consume(input, entry, number) {
+                let place = (*index, entry.offset);
+                let is_seen = !record.consumed.quarantined.contains(&place);
+                if let Err(finding) = self.consume(input, entry, is_seen, number) {
                     return Ok(Some(End::Found(Check::Consumed, finding)));
                 }
             }
@@ -302,11 +304,15 @@ impl<H: History> Replay<'_, H> {
         &mut self,
         at: &TopicPartition,
         entry: Entry,
+        is_seen: bool,
         number: u64,
     ) -> Result<(), Box<Finding>> {
         let offset = entry.offset;
         let is_routed = self.subject.is_routed(at);
-        let input = Input::decode(&self.subject.inputs, at, &entry, is_routed);
+        let input = match is_seen {
+            true => Input::decode(&self.subject.inputs, at, &entry, is_routed),
+            false => Ok(Input::quarantined()),
+        };
         let done = input.and_then(|input| {
             self.oracle.fire_all()?;
             self.oracle.look_at(at, &input);

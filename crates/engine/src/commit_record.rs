@@ -18,6 +18,9 @@ pub struct Consumed {
     /// The order in which records were consumed, in runs: which of `positions`, and how many records.
     /// The offsets of the records of one input go up, with gaps where nothing is visible.
     pub order: Vec<(u32, u64)>,
+    /// Records among them that were not looked at, because processes had died of them: which of
+    /// `positions`, and the offset. They went to the dead letters.
+    pub quarantined: Vec<(u32, u64)>,
     /// The input whose next record had moved the clock, and was not consumed any more. What falls due
     /// by that has fired, or fires in commits that follow.
     pub peeked: Option<TopicPartition>,
@@ -59,9 +62,17 @@ impl Consumed {
             // One number, and for most runs one byte.
             out.number((count - 1) * inputs + u64::from(*input));
         }
-        out.number(u64::from(self.peeked.is_some()));
+        let has_quarantined = !self.quarantined.is_empty();
+        out.number(u64::from(self.peeked.is_some()) | u64::from(has_quarantined) << 1);
         if let Some(peeked) = &self.peeked {
             source(out, peeked);
+        }
+        if has_quarantined {
+            out.number(self.quarantined.len() as u64);
+            for (input, offset) in &self.quarantined {
+                out.number(u64::from(*input));
+                out.number(*offset);
+            }
         }
     }
 
@@ -85,8 +96,14 @@ impl Consumed {
             let input = (run % inputs) as u32;
             consumed.order.push((input, run / inputs + 1));
         }
-        if from.number()? > 0 {
+        let parts = from.number()?;
+        if parts & 1 > 0 {
             consumed.peeked = Some(source(from)?);
+        }
+        if parts & 2 > 0 {
+            for _ in 0..from.number()? {
+                consumed.quarantined.push((from.small()?, from.number()?));
+            }
         }
         Ok(consumed)
     }
@@ -141,9 +158,18 @@ mod tests {
                 (source("clickstream", 0), u64::MAX),
             ],
             order: vec![(1, 1), (0, 300), (1, 2)],
+            quarantined: vec![(1, 5), (0, 16)],
             peeked: Some(source("orders", 3)),
         };
-        for consumed in [consumed, Consumed::default()] {
+        let seen = Consumed {
+            quarantined: Vec::new(),
+            ..consumed.clone()
+        };
+        let unpeeked = Consumed {
+            peeked: None,
+            ..consumed.clone()
+        };
+        for consumed in [consumed, seen, unpeeked, Consumed::default()] {
             let record = CommitRecord {
                 previous: Head { number: 8, hash: 5 },
                 head: Head {

@@ -13,8 +13,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::chain::Head;
 use crate::port::{CommitError, StateError, StateStore, TopicPartition, WorkerLog};
+use crate::trial::Beside;
 
 /// A change of what this member has.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,15 +29,15 @@ pub enum Change {
 }
 
 /// A task that was claimed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claimed {
     /// The task.
     pub task: u32,
     /// Its changelog is to be read to here: the owner record is the last before it.
     pub changelog_end: u64,
-    /// The head of its chain of commits that stood beside its committed positions, if one did. After the
-    /// restore its bookkeeping must say the same.
-    pub head: Option<Head>,
+    /// What stands beside its committed positions since the claim. After the restore its bookkeeping must
+    /// have the same head, if one stood there.
+    pub beside: Beside,
 }
 
 /// Why tasks could not be claimed.
@@ -101,7 +101,8 @@ pub trait MemberLog: WorkerLog {
     fn poll(&mut self) -> Result<Vec<Change>, Self::Error>;
 
     /// Claims `tasks`, each with its inputs: writes their owner records, and commits the positions
-    /// that reading starts from, in one transaction under the present membership. Then these
+    /// that reading starts from, with the claim beside them ([`Trial::claimed`](crate::trial::Trial::claimed)),
+    /// in one transaction under the present membership. Then these
     /// inputs can be read. Nothing may be uncommitted.
     ///
     /// # Errors

@@ -18,4 +18,5 @@ pub mod port;
 pub mod task;
 mod timers;
 pub mod topics;
+pub mod trial;
 pub mod worker;

@@ -13,6 +13,8 @@
 //! - What a commit came to is one of [`Outcome`], after which the session goes on, or of [`Broken`],
 //!   which ends it: the member is dropped, and the next session starts from what the log says, with
 //!   the stores as far as they go. There is one way to recover, and it is the one of a start.
+//! - Where processes have died before ([`crate::trial`]), each record is committed before the next one is
+//!   taken.
 
 mod takeover;
 
@@ -50,6 +52,8 @@ pub struct Member<S, C> {
 pub struct TakenOver {
     /// Tasks that were claimed.
     pub claimed: Vec<u32>,
+    /// Those among them at which processes have died: they are gone about carefully.
+    pub careful: Vec<u32>,
     /// Why tasks that wait could not be claimed; it is tried again at the next call.
     pub not_now: Option<String>,
     /// Tasks whose restore has come further, and is not at its end.
@@ -260,6 +264,10 @@ impl<S: RestorableStore, C: ChangelogReader> Member<S, C> {
             let (Some((_, inputs)), Some(store)) = (inputs, store) else {
                 continue;
             };
+            if one.beside.trial.is_careful() {
+                self.worker.be_careful(one.beside.trial.quarantined());
+                done.careful.push(one.task);
+            }
             let store = Restoring::new(store, std::mem::take(inputs), &one);
             spans.push(store.span(TopicPartition {
                 topic: Arc::clone(&self.setup.topics.changelog),
@@ -282,9 +290,35 @@ impl<S: RestorableStore, C: ChangelogReader> Member<S, C> {
         log: &mut dyn WorkerLog,
         budget: usize,
     ) -> Result<Processed, Broken<WorkerError>> {
-        let processed = self.worker.process(log, budget)?;
-        self.uncommitted += processed.steps;
-        Ok(processed)
+        if self.is_careful() && self.uncommitted > 0 {
+            return Ok(Processed {
+                steps: 0,
+                drained: false,
+                starved: false,
+            });
+        }
+        match self.worker.process(log, budget) {
+            Ok(processed) => {
+                self.uncommitted += processed.steps;
+                Ok(processed)
+            }
+            Err(WorkerError::Commit(CommitError::Abort(_))) => {
+                // Of a record to be tried, which was not told: nothing has been done yet.
+                self.worker.reset()?;
+                Ok(Processed {
+                    steps: 0,
+                    drained: false,
+                    starved: true,
+                })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether what is uncommitted is to be committed at once.
+    #[must_use]
+    pub fn is_careful(&self) -> bool {
+        self.worker.is_careful()
     }
 
     /// Commits everything consumed since the last commit, of all tasks at once: see

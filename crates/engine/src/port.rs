@@ -13,6 +13,7 @@ use std::sync::Arc;
 use domain::time::TimeMs;
 
 use crate::chain::Head;
+use crate::trial::Place;
 
 /// The name of a topic, shared between records.
 pub type TopicName = Arc<str>;
@@ -219,6 +220,14 @@ pub trait WorkerLog {
     /// See [`CommitError`]: each variant names what the caller does next. After any of them,
     /// reading of the tasks' inputs stands again at their committed positions.
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError>;
+
+    /// Makes durable that this process is about to work on `tasks`, and, of the only one of them, to try
+    /// the record at `place`: whoever takes over from a process that dies now finds it. Called with
+    /// nothing uncommitted. A log whose tasks nobody takes over has nothing to do.
+    ///
+    /// # Errors
+    /// As [`WorkerLog::commit`].
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError>;
 }
 
 /// The log cannot be read or written; the message says what to do.

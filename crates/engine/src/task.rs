@@ -24,7 +24,7 @@ use rustc_hash::FxHashMap;
 use wire::bin::Corrupt;
 use wire::routed::{Routed, encode_forwarded};
 use wire::state::{day_key, decode_day, decode_profile, timer_key};
-use wire::{OutputEncoder, partition_of};
+use wire::{OutputEncoder, RejectionClass, partition_of};
 
 use crate::bookkeeping::{self, Bookkeeping, Counts};
 use crate::clock::ClockSource;
@@ -89,6 +89,19 @@ impl Awaited {
 struct Warm {
     profile: Profile,
     dirty: bool,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ready {
+    /// A timer is to fire.
+    Due,
+    /// The record of lane `.0` at offset `.1` is to be consumed.
+    Record(usize, u64),
+    /// This lane of the inbox has to be read first.
+    Unread(usize),
+    /// There is nothing left to consume.
+    Drained,
 }
 
 /// One task.
@@ -217,16 +230,29 @@ impl Task {
     /// # Errors
     /// The state cannot be read.
     pub fn step(&mut self, state: &dyn StateReader) -> Result<Step, StateError> {
+        match self.ready(state)? {
+            Ready::Due => self.fire(state),
+            Ready::Record(lane, _) => self.consume_next(lane, state),
+            Ready::Unread(lane) => Ok(Step::Unread(lane)),
+            Ready::Drained => Ok(Step::Drained),
+        }
+    }
+
+    /// What the next step is to do. The clock goes on to the next record here.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn ready(&mut self, state: &dyn StateReader) -> Result<Ready, StateError> {
         // What the last record left due fires by the clock as that record left it, whether another
         // one waits or not: otherwise what is said would depend on what is there to be read.
-        if self.fire_next(state)? {
-            return Ok(Step::Advanced);
+        if self.is_due(state)? {
+            return Ok(Ready::Due);
         }
         let lane = match self.next_lane {
             Some(lane) => lane,
             None => match self.inbox.next() {
-                Next::Unread(lane) => return Ok(Step::Unread(lane)),
-                Next::Drained => return Ok(Step::Drained),
+                Next::Unread(lane) => return Ok(Ready::Unread(lane)),
+                Next::Drained => return Ok(Ready::Drained),
                 Next::Ready(lane, waiting) => {
                     // The clock goes first: it may be that a timer is due before this record. Until
                     // that has fired the record stays where it is, and a commit in between leaves
@@ -237,13 +263,41 @@ impl Task {
                         None => {}
                     }
                     self.next_lane = Some(lane);
-                    if self.fire_next(state)? {
-                        return Ok(Step::Advanced);
+                    if self.is_due(state)? {
+                        return Ok(Ready::Due);
                     }
                     lane
                 }
             },
         };
+        let next = self.inbox.waiting(lane).next();
+        let record = |waiting: &Waiting| Ready::Record(lane, waiting.offset);
+        Ok(next.map_or(Ready::Drained, record))
+    }
+
+    /// Fires the timer that is due.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn fire(&mut self, state: &dyn StateReader) -> Result<Step, StateError> {
+        self.fire_next(state)?;
+        Ok(Step::Advanced)
+    }
+
+    fn is_due(&mut self, state: &dyn StateReader) -> Result<bool, StateError> {
+        let frontier = self.frontier();
+        self.timers.is_due(frontier, state)
+    }
+
+    /// Consumes the record of `lane` that [`Task::ready`] has named.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn consume_next(
+        &mut self,
+        lane: usize,
+        state: &dyn StateReader,
+    ) -> Result<Step, StateError> {
         self.next_lane = None;
         let Some(waiting) = self.inbox.pop(lane) else {
             return Ok(Step::Drained);
@@ -311,6 +365,9 @@ impl Task {
                 Ok(())
             }
             Input::Rejected(rejected) => {
+                if rejected.0.class == RejectionClass::Quarantined {
+                    self.batch.quarantined(lane, waiting.offset);
+                }
                 self.dead_letter(&rejected.0, rejected.1);
                 Ok(())
             }

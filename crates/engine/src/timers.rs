@@ -37,21 +37,30 @@ impl Timers {
         self.near.insert((due, key.clone()));
     }
 
+    /// Whether a timer is due by `frontier`.
+    pub(crate) fn is_due(
+        &mut self,
+        frontier: TimeMs,
+        state: &dyn StateReader,
+    ) -> Result<bool, StateError> {
+        loop {
+            let first = self.near.first();
+            let is_first = first.is_some_and(|timer| *timer < self.loaded);
+            if is_first || self.loaded.0 > frontier {
+                return Ok(first.is_some_and(|(due, _)| *due <= frontier));
+            }
+            self.load(state)?;
+        }
+    }
+
     /// Takes out the first timer that is due by `frontier`.
     pub(crate) fn pop_due(
         &mut self,
         frontier: TimeMs,
         state: &dyn StateReader,
     ) -> Result<Option<(TimeMs, Text)>, StateError> {
-        loop {
-            let first = self.near.first();
-            let is_first = first.is_some_and(|timer| *timer < self.loaded);
-            if is_first || self.loaded.0 > frontier {
-                let is_due = first.is_some_and(|(due, _)| *due <= frontier);
-                return Ok(if is_due { self.near.pop_first() } else { None });
-            }
-            self.load(state)?;
-        }
+        let is_due = self.is_due(frontier, state)?;
+        Ok(if is_due { self.near.pop_first() } else { None })
     }
 
     /// Reads the next page of the store.

@@ -3,6 +3,11 @@
 //! The shell around it (threads, waiting, metrics, when to commit) belongs to the binary. Here is
 //! the order of things: read → decode → prefetch → apply → stage → commit → store. Only what the
 //! log has committed reaches a store.
+//!
+//! After deaths a worker is careful ([`Worker::be_careful`]): it takes one record at a time, and tells the
+//! log which one before it looks at it.
+
+use std::collections::BTreeSet;
 
 use domain::time::TimeMs;
 use wire::routed::Routed;
@@ -13,10 +18,14 @@ use crate::inbox::{Input, Waiting};
 use crate::port::{
     CommitError, LogError, Read, Record, StateError, StateStore, TopicName, WorkerLog,
 };
-use crate::task::{Step, Task};
+use crate::task::{Ready, Step, Task};
+use crate::trial::Place;
 
 /// How many records are read from one partition at a time.
 const READ: usize = 1024;
+/// For how many records a worker is careful: a process that died without a commit had not come much
+/// further.
+const CAREFUL_FOR: u32 = 1_000;
 
 /// A task and its state.
 #[derive(Debug)]
@@ -31,8 +40,22 @@ pub struct Owned<S> {
 #[derive(Debug)]
 pub struct Worker<S> {
     owned: Vec<Owned<S>>,
+    decoder: Decoder,
+    /// Tasks that it has not begun to work on.
+    fresh: Vec<u32>,
+    /// For how many more records it is careful.
+    careful: u32,
+    /// The task whose turn it is then, among those that it has.
+    turn: usize,
+}
+
+/// What makes records of bytes.
+#[derive(Debug)]
+struct Decoder {
     inputs: Inputs,
     routed: TopicName,
+    /// Records that it does not look at.
+    quarantined: BTreeSet<Place>,
 }
 
 /// Why a worker cannot go on as it is.
@@ -67,9 +90,28 @@ impl<S: StateStore> Worker<S> {
     pub fn new(owned: Vec<Owned<S>>, inputs: impl Into<Inputs>, routed: TopicName) -> Worker<S> {
         Worker {
             owned,
-            inputs: inputs.into(),
-            routed,
+            decoder: Decoder {
+                inputs: inputs.into(),
+                routed,
+                quarantined: BTreeSet::new(),
+            },
+            fresh: Vec::new(),
+            careful: 0,
+            turn: 0,
         }
+    }
+
+    /// From now on it takes one record at a time, until it has passed as many as a process may have had
+    /// before it that committed nothing. `quarantined` it does not look at.
+    pub fn be_careful<'p>(&mut self, quarantined: impl Iterator<Item = &'p Place>) {
+        self.careful = CAREFUL_FOR;
+        self.decoder.quarantined.extend(quarantined.cloned());
+    }
+
+    /// Whether each record is to be committed before the next one is taken.
+    #[must_use]
+    pub fn is_careful(&self) -> bool {
+        self.careful > 0
     }
 
     /// Its tasks and their state.
@@ -79,6 +121,7 @@ impl<S: StateStore> Worker<S> {
 
     /// Takes a task on.
     pub fn adopt(&mut self, owned: Owned<S>) {
+        self.fresh.push(owned.task.id());
         self.owned.push(owned);
         self.owned.sort_by_key(|owned| owned.task.id());
     }
@@ -89,6 +132,7 @@ impl<S: StateStore> Worker<S> {
         let owned = std::mem::take(&mut self.owned);
         let (released, kept) = owned.into_iter().partition(|o| gives_up(o.task.id()));
         self.owned = kept;
+        self.fresh.retain(|task| !gives_up(*task));
         released
     }
 
@@ -102,6 +146,13 @@ impl<S: StateStore> Worker<S> {
         log: &mut dyn WorkerLog,
         budget: usize,
     ) -> Result<Processed, WorkerError> {
+        if !self.fresh.is_empty() {
+            log.trying(&self.fresh, None)?;
+            self.fresh.clear();
+        }
+        if self.is_careful() {
+            return self.process_carefully(log, budget);
+        }
         let mut done = Processed {
             steps: 0,
             drained: true,
@@ -135,16 +186,82 @@ impl<S: StateStore> Worker<S> {
                                 break;
                             }
                         };
-                        let is_routed = source.topic == self.routed;
-                        let mut waiting = Vec::with_capacity(records.len());
-                        for record in records {
-                            waiting.push(decode(&self.inputs, record, is_routed)?);
-                        }
-                        task.inbox().put(lane, waiting.into_iter());
-                        let fetched = task.prefetch(lane, store);
-                        condemning(store, fetched)?;
+                        put(task, store, lane, records, &self.decoder)?;
                     }
                 }
+            }
+        }
+        Ok(done)
+    }
+
+    /// One record of one task, the tasks in turn, or up to `budget` timers. The log is told of a record
+    /// before it is decoded and before it is consumed, and of none before timers fire: what kills
+    /// then is none.
+    fn process_carefully(
+        &mut self,
+        log: &mut dyn WorkerLog,
+        budget: usize,
+    ) -> Result<Processed, WorkerError> {
+        let mut done = Processed {
+            steps: 0,
+            drained: true,
+            starved: true,
+        };
+        let tasks = self.owned.len();
+        for at in (0..tasks).map(|n| (self.turn + n) % tasks) {
+            let Owned { task, store } = &mut self.owned[at];
+            task.inbox().look_again();
+            let mut steps = 0;
+            while steps < budget {
+                let ready = task.ready(store);
+                match condemning(store, ready)? {
+                    Ready::Due => {
+                        if steps == 0 {
+                            log.trying(&[task.id()], None)?;
+                        }
+                        let fired = task.fire(store);
+                        condemning(store, fired)?;
+                        steps += 1;
+                    }
+                    // With timers that have fired nothing can be told: they are committed first.
+                    Ready::Record(..) | Ready::Unread(_) if steps > 0 => break,
+                    Ready::Record(lane, offset) => {
+                        let place = place(task, lane, offset);
+                        log.trying(&[task.id()], Some(&place))?;
+                        let consumed = task.consume_next(lane, store);
+                        condemning(store, consumed)?;
+                        self.careful = self.careful.saturating_sub(1);
+                        steps = 1;
+                        break;
+                    }
+                    Ready::Drained => break,
+                    Ready::Unread(lane) => {
+                        let source = task.inbox().source(lane).clone();
+                        let records = match log.read(&source, 1)? {
+                            Read::Records(records) => records,
+                            Read::CaughtUp => Vec::new(),
+                            Read::NotYet => {
+                                done.drained = false;
+                                log.trying(&[task.id()], None)?;
+                                break;
+                            }
+                        };
+                        let read = records.first().map(|record| record.offset);
+                        if let Some(offset) = read {
+                            let place = place(task, lane, offset);
+                            log.trying(&[task.id()], Some(&place))?;
+                        }
+                        put(task, store, lane, records, &self.decoder)?;
+                    }
+                }
+            }
+            if steps > 0 {
+                self.turn = at + 1;
+                return Ok(Processed {
+                    steps,
+                    drained: false,
+                    starved: false,
+                });
             }
         }
         Ok(done)
@@ -219,9 +336,49 @@ pub(crate) fn condemning<T>(
     read
 }
 
-fn decode(inputs: &Inputs, record: Record, is_routed: bool) -> Result<Waiting, LogError> {
+fn place(task: &mut Task, lane: usize, offset: u64) -> Place {
+    Place {
+        at: task.inbox().source(lane).clone(),
+        offset,
+    }
+}
+
+/// Puts what was read for `lane` into the task's inbox, and its profiles into memory.
+fn put(
+    task: &mut Task,
+    store: &mut impl StateStore,
+    lane: usize,
+    records: Vec<Record>,
+    decoder: &Decoder,
+) -> Result<(), WorkerError> {
+    let mut waiting = Vec::with_capacity(records.len());
+    for record in records {
+        waiting.push(decode(decoder, record)?);
+    }
+    task.inbox().put(lane, waiting.into_iter());
+    let fetched = task.prefetch(lane, store);
+    condemning(store, fetched)?;
+    Ok(())
+}
+
+fn decode(decoder: &Decoder, record: Record) -> Result<Waiting, LogError> {
     let offset = record.offset;
-    if is_routed {
+    if !decoder.quarantined.is_empty() {
+        let place = Place {
+            at: record.source.clone(),
+            offset,
+        };
+        if decoder.quarantined.contains(&place) {
+            let rejection = Rejection::quarantined();
+            return Ok(Waiting {
+                offset,
+                time: TimeMs::MIN,
+                owner: None,
+                input: Input::Rejected(Box::new((rejection, record))),
+            });
+        }
+    }
+    if record.source.topic == decoder.routed {
         let bytes = record.value.as_deref().unwrap_or_default();
         let routed = Routed::decode(bytes).map_err(|corrupt| {
             LogError(format!(
@@ -239,7 +396,7 @@ fn decode(inputs: &Inputs, record: Record, is_routed: bool) -> Result<Waiting, L
             input: Input::Routed(routed),
         });
     }
-    let decoded = inputs.decode(&InputRecord {
+    let decoded = decoder.inputs.decode(&InputRecord {
         topic: &record.source.topic,
         partition: record.source.partition,
         offset,

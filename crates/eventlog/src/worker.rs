@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use domain::time::TimeMs;
 use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
+use engine::trial::Place;
 use rocksdb::WriteBatch;
 
 use crate::codec;
@@ -201,6 +202,11 @@ impl WorkerLog for EmbeddedWorker {
             work.into_committed(end)
         };
         Ok(staged.into_iter().map(committed).collect())
+    }
+
+    /// Nobody takes a task over here.
+    fn trying(&mut self, _: &[u32], _: Option<&Place>) -> Result<(), CommitError> {
+        Ok(())
     }
 }
 

@@ -129,6 +129,21 @@ pub fn enter(point: Point) {
 #[inline(always)]
 pub fn enter(_point: Point) {}
 
+/// The process is about to look at the record that `place` names; it dies of the one that the variable
+/// `DEADLY_RECORD` names, as a defect in decoding it would have it. `place` is asked in an armed build
+/// only.
+#[cfg(feature = "armed")]
+pub fn meet(place: impl FnOnce() -> String) {
+    if std::env::var("DEADLY_RECORD").is_ok_and(|deadly| deadly == place()) {
+        die();
+    }
+}
+
+/// Does nothing in this build.
+#[cfg(not(feature = "armed"))]
+#[inline(always)]
+pub fn meet(_place: impl FnOnce() -> String) {}
+
 /// What is entered is taken to last so long.
 #[cfg(feature = "armed")]
 const LONGEST: std::time::Duration = std::time::Duration::from_millis(8);

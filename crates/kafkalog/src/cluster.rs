@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
-use engine::chain::Head;
 use engine::port::TopicPartition;
 use engine::topics::Topics;
+use engine::trial::Beside;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -245,12 +245,12 @@ fn is_passing(error: &KafkaError) -> bool {
 }
 
 /// What the group has committed of a partition.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Stands {
     /// The position, if there is one.
     pub(crate) next: Option<u64>,
-    /// The head of a chain of commits that stands beside it.
-    pub(crate) head: Option<Head>,
+    /// What stands beside it.
+    pub(crate) beside: Beside,
 }
 
 /// The group's stable committed positions.
@@ -272,7 +272,7 @@ pub(crate) fn committed_positions<C: rdkafka::consumer::ConsumerContext>(
         }
         let stands = element.map(|element| Stands {
             next: stored(element.offset()),
-            head: Head::parse(element.metadata()),
+            beside: Beside::parse(element.metadata()).unwrap_or_default(),
         });
         positions.insert(at.clone(), stands.unwrap_or_default());
     }

@@ -18,11 +18,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
-use engine::chain::Head;
 use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
 };
+use engine::trial::{Beside, Place};
 use failpoint::Point;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -75,7 +75,7 @@ impl Fencing {
 #[derive(Default)]
 struct Starts {
     inputs: Vec<(u32, TopicPartition, u64)>,
-    heads: BTreeMap<u32, Head>,
+    beside: BTreeMap<u32, Beside>,
 }
 
 /// A worker's side of the cluster.
@@ -86,8 +86,8 @@ pub struct KafkaWorker {
     nonce: String,
     transactions: Transactions,
     inputs: BTreeMap<TopicPartition, Input>,
-    /// The head of each task's chain of commits, which stands beside its position in `internal.routed`.
-    heads: BTreeMap<u32, Head>,
+    /// What stands beside each task's position in `internal.routed`.
+    beside: BTreeMap<u32, Beside>,
     consumer: Arc<BaseConsumer<Group>>,
     last_poll: Instant,
     /// When positions were last committed.
@@ -129,7 +129,7 @@ impl KafkaWorker {
             nonce: nonce.to_owned(),
             transactions,
             inputs: BTreeMap::new(),
-            heads: BTreeMap::new(),
+            beside: BTreeMap::new(),
             consumer: Arc::new(consumer),
             last_poll: now,
             last_commit: now,
@@ -142,8 +142,8 @@ impl KafkaWorker {
         thread::park_timeout(timeout);
     }
 
-    /// Where reading of each input starts: at the group's stable position, or at the beginning; and the
-    /// heads of the tasks' chains, as far as they have any.
+    /// Where reading of each input starts: at the group's stable position, or at the beginning; and what
+    /// stands beside the tasks' positions, once they are claimed.
     fn starts(
         &self,
         tasks: &[(u32, Vec<TopicPartition>)],
@@ -157,7 +157,7 @@ impl KafkaWorker {
             for at in inputs {
                 let bounds = self.cluster.bounds(at);
                 let (start, end) = bounds.map_err(|e| ClaimError::NotNow(e.to_string()))?;
-                let Stands { next, head } = positions.get(at).copied().unwrap_or_default();
+                let Stands { next, beside } = positions.get(at).cloned().unwrap_or_default();
                 let position = next.unwrap_or(start);
                 let failed = if position < start {
                     Some(KafkaLogError::Overtaken {
@@ -179,10 +179,10 @@ impl KafkaWorker {
                 if let Some(error) = failed {
                     return Err(ClaimError::Failed(error));
                 }
-                if at.topic == self.cluster.topics().routed
-                    && let Some(head) = head
-                {
-                    starts.heads.insert(*task, head);
+                if at.topic == self.cluster.topics().routed {
+                    let Beside { head, trial } = beside;
+                    let trial = trial.claimed(&self.nonce);
+                    starts.beside.insert(*task, Beside { head, trial });
                 }
                 starts.inputs.push((*task, at.clone(), position));
             }
@@ -194,7 +194,7 @@ impl KafkaWorker {
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
         positions: &[(TopicPartition, u64)],
-        heads: &BTreeMap<u32, Head>,
+        beside: &BTreeMap<u32, Beside>,
     ) -> Result<BTreeMap<usize, u64>, Failure> {
         let mut owner = MetaWriter::new();
         owner.text(&self.cluster.settings().transactional_id(self.number));
@@ -213,7 +213,7 @@ impl KafkaWorker {
             };
             self.transactions.send(&record, mark_of(*task))?;
         }
-        self.send_positions(positions, heads)?;
+        self.send_positions(positions, beside)?;
         self.transactions.commit()
     }
 
@@ -276,7 +276,7 @@ impl KafkaWorker {
     fn send_positions(
         &mut self,
         positions: &[(TopicPartition, u64)],
-        heads: &BTreeMap<u32, Head>,
+        beside: &BTreeMap<u32, Beside>,
     ) -> Result<(), Failure> {
         // Taken here, on the thread that serves the group, and with nothing served since the
         // ownership of these tasks was seen.
@@ -287,8 +287,8 @@ impl KafkaWorker {
         let list = list_of(positions).map_err(Failure::Halt)?;
         for mut element in list.elements_for_topic(&self.cluster.topics().routed) {
             let task = element.partition().cast_unsigned();
-            if let Some(head) = heads.get(&task) {
-                element.set_metadata(head.to_string());
+            if let Some(beside) = beside.get(&task) {
+                element.set_metadata(beside.to_string());
             }
         }
         self.transactions.offsets(list, member)
@@ -298,7 +298,7 @@ impl KafkaWorker {
         &mut self,
         staged: &[Staged],
         positions: &[(TopicPartition, u64)],
-        heads: &BTreeMap<u32, Head>,
+        beside: &BTreeMap<u32, Beside>,
     ) -> Result<BTreeMap<usize, u64>, CommitError> {
         let silent = self.last_poll.elapsed();
         if silent > self.cluster.settings().max_poll_interval {
@@ -308,7 +308,7 @@ impl KafkaWorker {
                 silent.as_secs()
             )));
         }
-        match self.try_transact(staged, positions, heads) {
+        match self.try_transact(staged, positions, beside) {
             Ok(offsets) => Ok(offsets),
             Err(failure) => Err(self.commit_failed(failure)),
         }
@@ -318,7 +318,7 @@ impl KafkaWorker {
         &mut self,
         staged: &[Staged],
         positions: &[(TopicPartition, u64)],
-        heads: &BTreeMap<u32, Head>,
+        beside: &BTreeMap<u32, Beside>,
     ) -> Result<BTreeMap<usize, u64>, Failure> {
         self.transactions.begin()?;
         failpoint::reach(Point::Begin);
@@ -339,7 +339,7 @@ impl KafkaWorker {
             }
         }
         failpoint::reach(Point::BeforeOffsets);
-        self.send_positions(positions, heads)?;
+        self.send_positions(positions, beside)?;
         failpoint::reach(Point::AfterOffsets);
         failpoint::enter(Point::CommitSent);
         let committed = self.transactions.commit()?;
@@ -480,6 +480,27 @@ impl KafkaWorker {
         (records, oldest)
     }
 
+    /// Somebody is about to look at a record, unless it is quarantined.
+    fn meet(&self, at: &TopicPartition, offset: u64) {
+        failpoint::meet(|| {
+            let at = at.clone();
+            let place = Place { at, offset };
+            let mut quarantined = self.beside.values().flat_map(|b| b.trial.quarantined());
+            match quarantined.any(|one| *one == place) {
+                true => String::new(),
+                false => place.to_string(),
+            }
+        });
+    }
+
+    /// The partition whose position has something beside it.
+    fn routed_of(&self, task: u32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.cluster.topics().routed),
+            partition: task,
+        }
+    }
+
     /// Every partition that it reads, with its task.
     pub fn assignment(&self) -> impl Iterator<Item = (u32, &TopicPartition)> {
         self.inputs.iter().map(|(at, input)| (input.task, at))
@@ -502,6 +523,12 @@ impl WorkerLog for KafkaWorker {
         }
         if !records.is_empty() {
             input.waiting_since = None;
+            // Who reads one at a time says which one he tries, and meets it then.
+            if max > 1 {
+                for record in &records {
+                    self.meet(source, record.offset);
+                }
+            }
             return Ok(Read::Records(records));
         }
         if input.has_caught_up() {
@@ -526,8 +553,15 @@ impl WorkerLog for KafkaWorker {
             };
             positions.push((at.clone(), input.behind_markers(*next)));
         }
-        let mut heads = self.heads.clone();
-        heads.extend(staged.iter().map(|work| (work.task, work.head)));
+        let mut beside = self.beside.clone();
+        for work in &staged {
+            let stood = beside.remove(&work.task).unwrap_or_default();
+            let stands = Beside {
+                head: Some(work.head),
+                trial: stood.trial.committed(&positions),
+            };
+            beside.insert(work.task, stands);
+        }
         // Positions of inputs where little happens go along now and then; and those that heads stand
         // beside, with every commit of their tasks: also so that no commit is without positions.
         // librdkafka sends none of those, and nobody would check the membership of a worker whose
@@ -540,14 +574,41 @@ impl WorkerLog for KafkaWorker {
                 positions.push((at.clone(), input.committed));
             }
         }
-        let offsets = self.transact(&staged, &positions, &heads)?;
-        self.heads = heads;
+        let offsets = self.transact(&staged, &positions, &beside)?;
+        self.beside = beside;
         self.committed(&positions);
         let committed = |work: Staged| {
             let end = offsets.get(&mark_of(work.task)).map_or(0, |at| at + 1);
             work.into_committed(end)
         };
         Ok(staged.into_iter().map(committed).collect())
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        let mut beside = BTreeMap::new();
+        let mut positions = Vec::new();
+        for task in tasks {
+            let routed = self.routed_of(*task);
+            let (Some(stands), Some(input)) = (self.beside.get(task), self.inputs.get(&routed))
+            else {
+                continue;
+            };
+            if !stands.trial.is_trying(place, &self.nonce) {
+                let trial = stands.trial.clone().trying(place, &self.nonce);
+                let head = stands.head;
+                beside.insert(*task, Beside { head, trial });
+                positions.push((routed, input.committed));
+            }
+        }
+        if !positions.is_empty() {
+            self.transact(&[], &positions, &beside)?;
+            self.beside.extend(beside);
+            self.committed(&positions);
+        }
+        if let Some(place) = place {
+            self.meet(&place.at, place.offset);
+        }
+        Ok(())
     }
 }
 
@@ -590,7 +651,7 @@ impl MemberLog for KafkaWorker {
             if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
                 failpoint::reach(Point::MidRevoke);
                 self.inputs.retain(|_, input| !tasks.contains(&input.task));
-                self.heads.retain(|task, _| !tasks.contains(task));
+                self.beside.retain(|task, _| !tasks.contains(task));
             }
         }
         Ok(changes)
@@ -600,12 +661,12 @@ impl MemberLog for KafkaWorker {
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
     ) -> Result<Vec<Claimed>, ClaimError<KafkaLogError>> {
-        let Starts { inputs, heads } = self.starts(tasks)?;
+        let Starts { inputs, beside } = self.starts(tasks)?;
         let positions: Vec<_> = inputs
             .iter()
             .map(|(_, at, next)| (at.clone(), *next))
             .collect();
-        let offsets = match self.write_claim(tasks, &positions, &heads) {
+        let offsets = match self.write_claim(tasks, &positions, &beside) {
             Ok(offsets) => offsets,
             Err(failure) => return Err(self.claim_failed(failure)),
         };
@@ -617,10 +678,10 @@ impl MemberLog for KafkaWorker {
         let claimed = tasks.iter().map(|(task, _)| Claimed {
             task: *task,
             changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
-            head: heads.get(task).copied(),
+            beside: beside.get(task).cloned().unwrap_or_default(),
         });
         let claimed = claimed.collect();
-        self.heads.extend(heads);
+        self.beside.extend(beside);
         Ok(claimed)
     }
 
@@ -636,15 +697,28 @@ impl MemberLog for KafkaWorker {
         }
         let behind = self.inputs.iter().filter_map(|(at, input)| {
             let next = input.behind_markers(input.committed);
-            let is_due = next > input.committed || input.is_old();
+            let has_claim = || {
+                self.beside
+                    .get(&input.task)
+                    .is_some_and(|b| b.trial.is_open())
+            };
+            let is_due = next > input.committed
+                || input.is_old()
+                || at.topic == self.cluster.topics().routed && has_claim();
             is_due.then(|| (at.clone(), next))
         });
         let positions: Vec<_> = behind.collect();
         if positions.is_empty() {
             return Ok(());
         }
-        let heads = self.heads.clone();
-        self.transact(&[], &positions, &heads)?;
+        let mut beside = self.beside.clone();
+        for (task, stands) in &mut beside {
+            if positions.iter().any(|(at, _)| *at == self.routed_of(*task)) {
+                stands.trial = std::mem::take(&mut stands.trial).committed(&positions);
+            }
+        }
+        self.transact(&[], &positions, &beside)?;
+        self.beside = beside;
         self.committed(&positions);
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use engine::port::{
     CommitError, Committed, LogError, Read, Record, Staged, TopicName, TopicPartition, WorkerLog,
 };
+use engine::trial::Place;
 use wire::decoder::SharedSchemas;
 
 use crate::ids::Lookup;
@@ -164,6 +165,14 @@ impl<L: WorkerLog> WorkerLog for Resolving<L> {
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
         let result = self.log.commit(staged);
+        if result.is_err() {
+            self.held.clear();
+        }
+        result
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        let result = self.log.trying(tasks, place);
         if result.is_err() {
             self.held.clear();
         }

@@ -15,6 +15,7 @@ use engine::port::{
     TopicPartition, WorkerLog,
 };
 use engine::topics::Topics;
+use engine::trial::Place;
 use engine::worker::Owned;
 use server::{
     CommitOutcome, IntCounter, Liveness, Metrics, Outcome, Readiness, Restoring, TaskMetrics,
@@ -112,6 +113,10 @@ impl<L: WorkerLog> WorkerLog for Metered<L> {
         let result = self.log.commit(staged);
         meters.ended(&tally, started.elapsed(), result.as_ref().err());
         result
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        self.log.trying(tasks, place)
     }
 }
 
@@ -390,6 +395,10 @@ mod tests {
             }
             let committed = staged.into_iter().map(|work| work.into_committed(0));
             Ok(committed.collect())
+        }
+
+        fn trying(&mut self, _: &[u32], _: Option<&Place>) -> Result<(), CommitError> {
+            Ok(())
         }
     }
 

@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
 
 use domain::time::TimeMs;
-use engine::chain::Head;
 use engine::group::Change;
 use engine::port::TopicPartition;
+use engine::trial::Beside;
 use rustc_hash::FxHashMap;
 
 use group::{Group, Later, Plan};
@@ -62,12 +62,12 @@ enum Due {
 }
 
 /// A position as the group keeps it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offset {
     /// The next offset to read.
     pub next: u64,
-    /// What stands beside it.
-    pub head: Option<Head>,
+    /// What stands beside it, if anything does.
+    pub beside: Option<Beside>,
 }
 
 /// A position of a partition.
@@ -318,7 +318,7 @@ impl Cluster {
         self.group.check(membership)?;
         let positions = positions.iter();
         let positions: Vec<(usize, Offset)> = positions
-            .filter_map(|(at, next)| Some((*self.names.get(at)?, *next)))
+            .filter_map(|(at, next)| Some((*self.names.get(at)?, next.clone())))
             .collect();
         let pending = self.pending.entry(writer.producer).or_default();
         pending.retain(|(at, _)| !positions.iter().any(|(new, _)| new == at));
@@ -462,7 +462,7 @@ impl Cluster {
         if stable && pending.any(|(at, _)| at == number) {
             return Err(Refusal::Retriable("unstable offset"));
         }
-        Ok(self.committed.get(number).copied())
+        Ok(self.committed.get(number).cloned())
     }
 
     /// The committed position of `at`, whatever answers.
@@ -688,6 +688,12 @@ impl Cluster {
     #[must_use]
     pub fn partitions(&self) -> usize {
         self.partitions.len()
+    }
+
+    /// The value of the record at `offset`.
+    pub(crate) fn value_at(&self, at: &TopicPartition, offset: u64) -> Option<Vec<u8>> {
+        let record = self.partition(at)?.history().get(offset as usize)?;
+        record.content.value.clone()
     }
 
     /// Committed records of `at` in a span; see [`Partition::read`].

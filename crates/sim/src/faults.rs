@@ -149,6 +149,20 @@ impl Fault {
         }
     }
 
+    /// Whether others take over from the process.
+    #[must_use]
+    pub fn takes_process(self) -> bool {
+        matches!(
+            self,
+            Fault::Kill
+                | Fault::KillVolumeLost
+                | Fault::KillVolumeStale
+                | Fault::PauseSession
+                | Fault::PausePoll
+                | Fault::PauseTransaction
+        )
+    }
+
     /// Whether it can happen in `phase`.
     #[must_use]
     pub fn applies(self, phase: Phase) -> bool {

@@ -21,6 +21,8 @@ pub(crate) enum Rest {
     For(u64),
     /// It is in the middle of something.
     At(Phase),
+    /// Its process dies.
+    Dead,
 }
 
 /// The cluster, shared by all that run on one thread.
@@ -85,6 +87,11 @@ impl<'y> Hand<'y> {
     /// It is in the middle of something.
     pub(crate) fn reach(&self, phase: Phase) {
         self.yielder.suspend(Rest::At(phase));
+    }
+
+    /// The process dies here.
+    pub(crate) fn die(&self) {
+        self.yielder.suspend(Rest::Dead);
     }
 
     /// A request or its answer travels.

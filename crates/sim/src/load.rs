@@ -19,6 +19,11 @@ pub const RECORDS: usize = 2_000;
 /// How many of a thousand records are bad.
 const BAD: u64 = 6;
 
+/// The value of a record that kills the process that decodes it, in a run with faults.
+pub const POISON: &[u8] = b"\x07of this one dies";
+/// In how many of a thousand loads there is one.
+const POISONED: u64 = 60;
+
 /// Which partition a record goes to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keyed {
@@ -78,14 +83,20 @@ impl Load {
         let order = random.pick(&[Order::InOrder, Order::Within, Order::Beyond]);
         let events = events(seed, order, &mut random);
         let latest = events.iter().map(|e| e.time).max().unwrap_or_default();
+        let poisoned = random.chance(POISONED);
+        let poisoned = poisoned.then(|| random.below(events.len() as u64) as usize);
         let mut records = Vec::with_capacity(events.len() + 32);
         // Every input has something from the beginning on: its clock counts from its first record.
         for event in heads(&events) {
             records.push(sent(shop, &event, keyed));
         }
-        for event in &events {
+        for (nth, event) in events.iter().enumerate() {
             if random.chance(BAD) {
-                records.push(bad(shop, event, &mut random));
+                let value = rubbish(shop.encoded(event), &mut random);
+                records.push(bad(event, value, &mut random));
+            }
+            if poisoned == Some(nth) {
+                records.push(bad(event, Some(POISON.to_vec()), &mut random));
             }
             records.push(sent(shop, event, keyed));
         }
@@ -208,10 +219,8 @@ fn sent(shop: &Shop, event: &Event, keyed: Keyed) -> Sent {
     }
 }
 
-/// A record that nobody can use.
-fn bad(shop: &Shop, event: &Event, random: &mut Random) -> Sent {
-    let mut value = shop.encoded(event);
-    let value = match random.below(4) {
+fn rubbish(mut value: Vec<u8>, random: &mut Random) -> Option<Vec<u8>> {
+    match random.below(4) {
         0 => None,
         1 => Some(Vec::new()),
         2 => Some(b"\x07what is this".to_vec()),
@@ -219,7 +228,11 @@ fn bad(shop: &Shop, event: &Event, random: &mut Random) -> Sent {
             value.truncate(9);
             Some(value)
         }
-    };
+    }
+}
+
+/// A record that nobody can use.
+fn bad(event: &Event, value: Option<Vec<u8>>, random: &mut Random) -> Sent {
     Sent {
         at: place(event, random.below(u64::from(TASKS)) as u32),
         content: Content {

@@ -9,15 +9,17 @@ mod changelog;
 mod input;
 mod producer;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use engine::chain::Head;
 use engine::group::{Change, ClaimError, Claimed, MemberLog, Passing, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
 };
 use engine::topics::Topics;
+use engine::trial::{Beside, Place as Tried};
 use wire::meta::MetaWriter;
 
 pub(crate) use changelog::Changelog;
@@ -27,7 +29,9 @@ pub(crate) use producer::{Failure, Producer};
 use crate::cluster::{Membership, Offset, Position, Refusal};
 use crate::faults::Phase;
 use crate::hand::Hand;
+use crate::load::POISON;
 use crate::time::Moment;
+use crate::world::Place;
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
 pub(crate) const OWNER_KEY: &[u8] = b"owner";
@@ -61,24 +65,28 @@ pub(crate) struct SimLog<'y> {
     pub(crate) producer: Producer<'y>,
     client: u64,
     inputs: BTreeMap<TopicPartition, Input>,
-    /// By task: the head that stands beside its committed positions.
-    heads: BTreeMap<u32, Option<Head>>,
+    /// By task: what stands beside its position in `internal.routed`.
+    beside: BTreeMap<u32, Beside>,
+    /// Told apart from every other process.
+    process: String,
     last_poll: Moment,
     last_commit: Moment,
     max_poll: u64,
+    /// Whether [`POISON`] kills it.
+    is_mortal: bool,
+    tries: Rc<Cell<bool>>,
 }
 
 impl<'y> SimLog<'y> {
-    /// Joins the group, once whatever had been begun under the transactional id `name` is ended.
+    /// Joins the group, once whatever had been begun under the transactional id of `place` is ended.
     /// `joined` is told the client's number.
     pub(crate) fn join(
         hand: Hand<'y>,
         topics: Topics,
-        name: &str,
-        max_poll: u64,
+        place: &Place,
         joined: impl FnOnce(u64),
     ) -> Result<SimLog<'y>, SimError> {
-        let producer = Producer::init(hand.clone(), name)
+        let producer = Producer::init(hand.clone(), &place.name)
             .map_err(|refusal| SimError::Restart(format!("beginning transactions: {refusal:?}")))?;
         let client = hand.cluster().subscribe();
         joined(client);
@@ -89,10 +97,13 @@ impl<'y> SimLog<'y> {
             producer,
             client,
             inputs: BTreeMap::new(),
-            heads: BTreeMap::new(),
+            beside: BTreeMap::new(),
+            process: place.process.clone(),
             last_poll: now,
             last_commit: now,
-            max_poll,
+            max_poll: place.max_poll,
+            is_mortal: place.is_mortal,
+            tries: Rc::clone(&place.tries),
         })
     }
 
@@ -136,7 +147,7 @@ impl<'y> SimLog<'y> {
                 let (start, end) = cluster.bounds(at).map_err(refused)?;
                 let offset = position.unwrap_or(Offset {
                     next: start,
-                    head: None,
+                    beside: None,
                 });
                 let position = offset.next;
                 if position < start || position > end {
@@ -160,11 +171,20 @@ impl<'y> SimLog<'y> {
     ) -> Result<Vec<Claimed>, ClaimError<SimError>> {
         // The head stands beside the position of `internal.routed`, which every commit holds.
         let routed = Arc::clone(&self.topics.routed);
-        let of_routed = starts.iter().filter(|(_, at, _)| at.topic == routed);
-        let heads: BTreeMap<u32, Option<Head>> = of_routed
-            .map(|(task, _, offset)| (*task, offset.head))
-            .collect();
-        let positions = starts.iter().map(|(_, at, offset)| (at.clone(), *offset));
+        let mut beside = BTreeMap::new();
+        let mut starts = starts;
+        for (task, at, offset) in &mut starts {
+            if at.topic == routed {
+                let Beside { head, trial } = offset.beside.take().unwrap_or_default();
+                let trial = trial.claimed(&self.process);
+                let claimed = Beside { head, trial };
+                offset.beside = Some(claimed.clone());
+                beside.insert(*task, claimed);
+            }
+        }
+        let positions = starts
+            .iter()
+            .map(|(_, at, offset)| (at.clone(), offset.clone()));
         let positions: Vec<Position> = positions.collect();
         let ends = match self.write_claim(tasks, &positions, membership) {
             Ok(ends) => ends,
@@ -178,10 +198,10 @@ impl<'y> SimLog<'y> {
         let claimed = tasks.iter().map(|(task, _)| Claimed {
             task: *task,
             changelog_end: ends.get(task).copied().unwrap_or(0),
-            head: heads.get(task).copied().flatten(),
+            beside: beside.get(task).cloned().unwrap_or_default(),
         });
         let claimed = claimed.collect();
-        self.heads.extend(heads);
+        self.beside.extend(beside);
         Ok(claimed)
     }
 
@@ -246,9 +266,10 @@ impl<'y> SimLog<'y> {
                         at.topic, at.partition
                     )));
                 };
-                let head = (at.topic == self.topics.routed).then_some(work.head);
                 let next = input.behind_markers(*next);
-                positions.push((at.clone(), Offset { next, head }));
+                let is_routed = at.topic == self.topics.routed;
+                let beside = is_routed.then(|| self.beside_after(work));
+                positions.push((at.clone(), Offset { next, beside }));
             }
             let routed = TopicPartition {
                 topic: Arc::clone(&self.topics.routed),
@@ -259,11 +280,27 @@ impl<'y> SimLog<'y> {
                 && !consumed_only
                 && let Some(input) = self.inputs.get(&routed)
             {
-                let (next, head) = (input.committed, Some(work.head));
-                positions.push((routed, Offset { next, head }));
+                let beside = Some(self.beside_after(work));
+                let next = input.committed;
+                positions.push((routed, Offset { next, beside }));
             }
         }
         Ok(positions)
+    }
+
+    fn beside_after(&self, work: &Staged) -> Beside {
+        let stood = self.beside.get(&work.task).cloned().unwrap_or_default();
+        Beside {
+            head: Some(work.head),
+            trial: stood.trial.committed(&work.positions),
+        }
+    }
+
+    fn routed_of(&self, task: u32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.topics.routed),
+            partition: task,
+        }
     }
 
     /// One transaction; answers the ends of the tasks' changelogs.
@@ -327,14 +364,27 @@ impl<'y> SimLog<'y> {
     /// `positions` are committed.
     pub(crate) fn advanced(&mut self, positions: &[Position]) {
         self.last_commit = self.hand.now();
+        self.tries.set(false);
         for (at, offset) in positions {
             if let Some(input) = self.inputs.get_mut(at) {
                 input.committed = offset.next;
-                if offset.head.is_some() {
-                    self.heads.insert(input.task, offset.head);
+                if let Some(beside) = &offset.beside {
+                    self.beside.insert(input.task, beside.clone());
                 }
             }
         }
+    }
+}
+
+impl SimLog<'_> {
+    /// Whether a record kills the process that decodes it.
+    fn kills(&self, value: Option<&[u8]>) -> bool {
+        self.is_mortal && value == Some(POISON)
+    }
+
+    fn is_quarantined(&self, at: &TopicPartition, offset: u64) -> bool {
+        let mut all = self.beside.values().flat_map(|b| b.trial.quarantined());
+        all.any(|place| place.at == *at && place.offset == offset)
     }
 }
 
@@ -346,7 +396,49 @@ impl WorkerLog for SimLog<'_> {
                 source.topic, source.partition
             )));
         };
-        Ok(input.read(&mut self.hand.cluster(), source, max))
+        let read = input.read(&mut self.hand.cluster(), source, max);
+        // One record at a time is read by who is careful, and says which one he tries.
+        if let Read::Records(records) = &read
+            && max > 1
+            && let Some(deadly) = records.iter().find(|r| self.kills(r.value.as_deref()))
+            && !self.is_quarantined(source, deadly.offset)
+        {
+            self.hand.die();
+        }
+        Ok(read)
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Tried>) -> Result<(), CommitError> {
+        let mut positions = Vec::new();
+        for task in tasks {
+            let routed = self.routed_of(*task);
+            let (Some(stands), Some(input)) = (self.beside.get(task), self.inputs.get(&routed))
+            else {
+                continue;
+            };
+            if !stands.trial.is_trying(place, &self.process) {
+                let beside = Some(Beside {
+                    head: stands.head,
+                    trial: stands.trial.clone().trying(place, &self.process),
+                });
+                let next = input.committed;
+                positions.push((routed, Offset { next, beside }));
+            }
+        }
+        if !positions.is_empty() {
+            match self.transact(&[], &positions, SimLog::membership) {
+                Ok(_) => self.advanced(&positions),
+                Err(failure) => return Err(self.commit_failed(failure)),
+            }
+        }
+        if let Some(place) = place {
+            self.tries.set(true);
+            let value = self.hand.cluster().value_at(&place.at, place.offset);
+            if self.kills(value.as_deref()) && !self.is_quarantined(&place.at, place.offset) {
+                self.hand.die();
+            }
+        }
+        Ok(())
     }
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
@@ -387,11 +479,22 @@ impl<'y> MemberLog for SimLog<'y> {
         }
         let behind = self.inputs.iter().filter_map(|(at, input)| {
             let next = input.behind_markers(input.committed);
-            let head = self.heads.get(&input.task).copied().flatten();
-            let head = head.filter(|_| at.topic == self.topics.routed);
-            (next > input.committed).then(|| (at.clone(), Offset { next, head }))
+            let beside = self.beside.get(&input.task);
+            let beside = beside.filter(|_| at.topic == self.topics.routed);
+            let is_due = next > input.committed || beside.is_some_and(|b| b.trial.is_open());
+            is_due.then(|| {
+                let beside = beside.cloned();
+                (at.clone(), Offset { next, beside })
+            })
         });
-        let positions: Vec<_> = behind.collect();
+        let mut positions: Vec<_> = behind.collect();
+        let next_of = |(at, offset): &Position| (at.clone(), offset.next);
+        let committed: Vec<_> = positions.iter().map(next_of).collect();
+        for (_, offset) in &mut positions {
+            if let Some(beside) = &mut offset.beside {
+                beside.trial = std::mem::take(&mut beside.trial).committed(&committed);
+            }
+        }
         if positions.is_empty() {
             return Ok(());
         }

@@ -12,6 +12,7 @@ use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{
     CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
 };
+use engine::trial::Place;
 
 use crate::cluster::Membership;
 use crate::log::{Changelog, Failure, SimError, SimLog, committed};
@@ -219,6 +220,10 @@ impl WorkerLog for Mutant<'_> {
             }
             Err(failure) => Err(self.failed(failure)),
         }
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        self.inner.trying(tasks, place)
     }
 }
 

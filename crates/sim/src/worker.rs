@@ -75,7 +75,7 @@ fn session(place: &Place, hand: &Hand<'_>) -> Result<(), Broken<String>> {
     let shop = &place.shop;
     let topics = shop.setup.topics.clone();
     let joined = |client| place.client.set(Some(client));
-    let log = SimLog::join(hand.clone(), topics, &place.name, place.max_poll, joined);
+    let log = SimLog::join(hand.clone(), topics, place, joined);
     let log = log.map_err(|error| Broken::Rejoin(Rejoin::Passing(error.to_string())))?;
     let stores = SimStores::new(
         hand.clone(),
@@ -168,7 +168,8 @@ impl<'y> Session<'_, 'y> {
             let tasks = member.owned().len();
             self.place.idle.set(is_idle.then_some(tasks));
             let waited = hand.now().since(last_commit);
-            let is_due = waited >= COMMIT || member.uncommitted() >= batch;
+            let is_full = member.uncommitted() >= batch || member.is_careful();
+            let is_due = waited >= COMMIT || is_full;
             if member.uncommitted() > 0 && (is_due || stopping) {
                 let outcome = member.commit(log);
                 let outcome = outcome.map_err(|broken| in_words(broken, |e| e.to_string()))?;

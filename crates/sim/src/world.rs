@@ -56,6 +56,10 @@ const LOOK: u64 = 250;
 /// Where a worker belongs, and what it shares with the world.
 pub(crate) struct Place {
     pub(crate) name: String,
+    /// Told apart from every other process.
+    pub(crate) process: String,
+    /// Whether a record can kill it.
+    pub(crate) is_mortal: bool,
     pub(crate) shop: Arc<Shop>,
     pub(crate) volume: Rc<RefCell<Volume>>,
     pub(crate) journal: Journal,
@@ -63,6 +67,8 @@ pub(crate) struct Place {
     pub(crate) stop: Stop,
     /// How many tasks it had, if it had nothing to do when it looked last.
     pub(crate) idle: Rc<Cell<Option<usize>>>,
+    /// Whether it tries a record.
+    pub(crate) tries: Rc<Cell<bool>>,
     pub(crate) mutation: Option<Mutation>,
     pub(crate) max_poll: u64,
     /// Records that a commit holds, at most; a task's turn may add to that.
@@ -339,6 +345,15 @@ impl World {
         (sum, all)
     }
 
+    /// Whether a record is left that a task has not consumed.
+    fn has_more(&self, task: u32) -> bool {
+        let cluster = self.cluster.borrow();
+        self.shop.inputs_of(task).iter().any(|at| {
+            let position = cluster.committed(at).unwrap_or(0);
+            cluster.read(at, position, u64::MAX).next().is_some()
+        })
+    }
+
     /// Whether everything that was sent or forwarded is consumed, and all that was due has been done.
     fn is_drained(&self) -> bool {
         // A task that is between two owners may have timers to fire.
@@ -351,8 +366,10 @@ impl World {
         let now = self.now();
         for task in 0..TASKS {
             let (sum, all) = self.consumed(task);
+            // Behind the last record there may be markers, which are left until there is nothing to do.
+            let is_done = all || !self.has_more(task);
             let (known, since) = self.moved.entry(task).or_insert((sum, healed));
-            if *known != sum || all || *since < healed {
+            if *known != sum || is_done || *since < healed {
                 (*known, *since) = (sum, now.max(healed));
             }
             let stood = now.since(*since);
@@ -451,12 +468,15 @@ impl World {
         }
         let places = instance.places(|worker, instance| Place {
             name: format!("shop-{number}-{worker}"),
+            process: format!("{number}-{}", instance.start),
+            is_mortal: !self.plan.is_calm,
             shop: Arc::clone(&self.shop),
             volume: Rc::clone(&instance.volume),
             journal: Rc::clone(&self.journal),
             client: Rc::default(),
             stop: Rc::clone(&instance.stop),
             idle: Rc::default(),
+            tries: Rc::default(),
             mutation: self.plan.mutation,
             max_poll: PATIENCE.poll,
             batch: self.batch,
@@ -505,6 +525,14 @@ impl World {
                         self.schedule(after, event);
                         return;
                     }
+                }
+                Stepped::Dead => {
+                    let now = self.now();
+                    let words = format_args!("instance {number} dies of a record");
+                    self.cluster.borrow_mut().trace.say(now, words);
+                    self.kill(number);
+                    self.schedule(500, Event::Start(number));
+                    return;
                 }
                 Stepped::Ended(ended) => {
                     if let Ended::Halted(what) = ended {
@@ -562,8 +590,11 @@ impl World {
     /// itself.
     fn strike(&mut self, phase: Phase, number: usize, worker: usize) -> bool {
         let now = self.now();
+        // Two deaths by chance at one record would quarantine it, rightly.
+        let tries = self.instances[number].tries();
         let found = self.armed.iter().position(|armed| {
-            armed.phase == phase && now < armed.until && armed.fault.applies(phase)
+            let is_now = armed.phase == phase && now < armed.until;
+            is_now && armed.fault.applies(phase) && !(tries && armed.fault.takes_process())
         });
         let Some(found) = found else {
             return false;

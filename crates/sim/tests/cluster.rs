@@ -169,7 +169,7 @@ fn a_transaction_that_is_open_for_too_long_is_ended_and_its_producer_fenced() {
 }
 
 fn offset(next: u64) -> Offset {
-    Offset { next, head: None }
+    Offset { next, beside: None }
 }
 
 #[test]

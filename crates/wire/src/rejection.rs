@@ -26,6 +26,13 @@ impl Rejection {
         }
     }
 
+    /// That of a record which is not looked at, because processes have died of it.
+    #[must_use]
+    pub fn quarantined() -> Rejection {
+        let message = "two processes died at this record: please report it, with its bytes";
+        Rejection::new(RejectionClass::Quarantined, message)
+    }
+
     /// The one rejection of a row of which `rejections` came: a row is one dead letter, however many
     /// of its events are rejected, because whoever repairs it repairs its bytes, which are there
     /// once. `None` if there are none.
@@ -134,6 +141,8 @@ classes! {
     MalformedRow = "malformed_row",
     /// A mapping found nothing to make an event from, or its expression does not fit the record.
     MappingFailed = "mapping_failed",
+    /// Nothing was found, because nobody looked: two processes have died at this very record.
+    Quarantined = "quarantined",
 }
 
 impl fmt::Display for RejectionClass {

@@ -60,7 +60,7 @@ impl<S: RestorableStore> Restoring<S> {
             from,
             next: from,
             until: claimed.changelog_end,
-            head: claimed.head,
+            head: claimed.beside.head,
             records: 0,
             has_owner: false,
             bytes: 0,

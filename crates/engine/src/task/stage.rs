@@ -30,6 +30,8 @@ pub(super) struct Batch {
     positions: BTreeMap<usize, u64>,
     /// Lanes in the order of consumption, and how many records of each.
     order: Vec<(usize, u64)>,
+    /// Lanes and offsets of records that went to the dead letters unseen.
+    quarantined: Vec<(usize, u64)>,
     pub(super) changes: Vec<Change>,
 }
 
@@ -41,6 +43,11 @@ impl Batch {
             Some((last, count)) if *last == lane => *count += 1,
             _ => self.order.push((lane, 1)),
         }
+    }
+
+    /// The record of `lane` at `offset`, just consumed, was not looked at.
+    pub(super) fn quarantined(&mut self, lane: usize, offset: u64) {
+        self.quarantined.push((lane, offset));
     }
 }
 
@@ -175,6 +182,11 @@ impl Task {
         Consumed {
             positions: batch.positions.iter().map(position).collect(),
             order: batch.order.iter().map(run).collect(),
+            quarantined: batch
+                .quarantined
+                .iter()
+                .map(|(lane, offset)| (place(lane) as u32, *offset))
+                .collect(),
             peeked: self.next_lane.map(|lane| self.inbox.source(lane).clone()),
         }
     }

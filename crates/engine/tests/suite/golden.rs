@@ -96,6 +96,7 @@ fn a_commit_record() {
         previous: head(70_000),
         head: head(70_001),
         consumed: Consumed {
+            quarantined: Vec::new(),
             positions: vec![
                 (source("orders", 300), 17),
                 (source("clickstream", 0), u64::MAX),

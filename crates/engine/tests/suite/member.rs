@@ -9,6 +9,7 @@ use domain::time::{DAY_MS, MINUTE_MS};
 use engine::group::{Change, Stores};
 use engine::member::{Broken, Failure, Member, Outcome, Progress, Rejoin, TakenOver};
 use engine::port::{CommitError, StateError, Table, TopicName};
+use engine::trial::Place;
 use engine::worker::WorkerError;
 use proptest::prelude::*;
 use wire::routed::Routed;
@@ -111,7 +112,7 @@ impl Scene {
 
     /// Everything that there is to do, committed.
     fn finish(&mut self) {
-        while self.process(1_000) > 0 {
+        while self.process(1_000) > 0 || self.member.uncommitted() > 0 {
             assert!(matches!(self.commit(), Outcome::Committed(_)));
         }
     }
@@ -121,6 +122,14 @@ impl Scene {
         self.log.crash();
         self.process = Process::on(self.process.disk());
         self.member = Member::new(self.calm.setup().clone(), self.calm.inputs());
+    }
+
+    /// A session ends as it is, and the next one is of the same process: so that no two processes can
+    /// die at one record.
+    fn start_anew(&mut self) {
+        let process = self.log.log.process.clone();
+        self.crash();
+        self.log.log.process = process;
     }
 
     /// What is in the stores, but for who owns them.
@@ -191,11 +200,11 @@ fn a_task_of_which_a_transaction_took_effect_in_part_is_not_opened() {
     scene.have(&[0]);
     assert_eq!(scene.process(1), 1);
     assert_eq!(scene.commit(), Outcome::Committed(1));
-    let positions = scene.log.log.heads.clone();
+    let positions = scene.log.log.beside.clone();
     scene.finish();
     scene.crash();
     // The changelog has the second commit, the positions are of the first.
-    scene.log.log.heads = positions;
+    scene.log.log.beside = positions;
     scene.tell(Change::Assigned(vec![0]));
     match scene.take_over() {
         Err(Broken::Halt(Failure::Stores(error))) => {
@@ -245,6 +254,7 @@ fn what_is_assigned_is_claimed_restored_processed_and_committed() {
     assert_eq!(scene.log.claims_of(0), 0);
     let done = scene.take_over().expect("a takeover");
     let taken_over = TakenOver {
+        careful: Vec::new(),
         claimed: vec![0, 1],
         not_now: None,
         restoring: Vec::new(),
@@ -649,7 +659,7 @@ fn go_through(scene: &mut Scene, all: Vec<Next>, budget: usize) {
             Next::Refused => scene.log.refuse(Refusal::NotNow),
             Next::Crash => {
                 mine.clear();
-                scene.crash();
+                scene.start_anew();
             }
             Next::Commit(fault) => {
                 scene.process(budget);
@@ -661,7 +671,7 @@ fn go_through(scene: &mut Scene, all: Vec<Next>, budget: usize) {
                 }
                 if broke {
                     mine.clear();
-                    scene.crash();
+                    scene.start_anew();
                 }
             }
         }
@@ -700,4 +710,73 @@ proptest! {
         scene.finish();
         scene.assert_as_calm();
     }
+}
+
+/// The process dies while it tries the record at `place`: its member is about to, and has said so.
+fn dies_at(scene: &mut Scene, place: &Place) {
+    scene.have(&[0]);
+    scene.log.deadly = Some(place.clone());
+    for _ in 0..1_000 {
+        match scene.member.process(&mut scene.log, 10) {
+            Ok(_) if scene.member.uncommitted() > 0 => {
+                assert_eq!(scene.commit(), Outcome::Committed(1))
+            }
+            Ok(_) => panic!("nothing is left to be tried, and the record was not"),
+            Err(_) => {
+                scene.crash();
+                return;
+            }
+        }
+    }
+    panic!("the record is never tried");
+}
+
+#[test]
+fn a_record_at_which_two_processes_died_goes_to_the_dead_letters_and_nothing_else_does() {
+    let mut scene = Scene::new(1, &events(30));
+    let place = Place {
+        at: scene.calm.inputs_of(0)[0].clone(),
+        offset: 4,
+    };
+    // The first two die somewhere: nobody had looked.
+    for _ in 0..2 {
+        scene.have(&[0]);
+        assert!(scene.process(5) > 1, "not careful yet");
+        scene.crash();
+    }
+    for _ in 0..2 {
+        dies_at(&mut scene, &place);
+    }
+    scene.have(&[0]);
+    scene.log.deadly = Some(place.clone());
+    scene.finish();
+    let counts = scene.member.counts();
+    assert_eq!((counts.dead_lettered, counts.applied), (1, 29));
+    let letters = scene.calm.topics().dead_letters.to_string();
+    let letters: Vec<&Stored> = scene
+        .log
+        .log
+        .topic(&letters)
+        .flat_map(|(_, all)| all)
+        .collect();
+    let said = |name: &str| {
+        let headers = letters[0].headers.iter();
+        let (_, value) = headers
+            .clone()
+            .find(|(known, _)| *known == name)
+            .expect("a header");
+        String::from_utf8(value.clone()).expect("text")
+    };
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (said("clv_offset"), said("clv_error_class")),
+        ("4".to_owned(), "quarantined".to_owned())
+    );
+    let sent = &scene.log.log.records(&place.at)[4];
+    assert_eq!(letters[0].value, sent.value, "with its bytes");
+    // It is passed: the next process is as any other.
+    scene.crash();
+    scene.tell(Change::Assigned(vec![0]));
+    let taken = scene.take_over().expect("a takeover");
+    assert!(taken.careful.is_empty());
 }

@@ -18,6 +18,8 @@ use engine::port::{
     Table, TopicName, TopicPartition, WorkerLog,
 };
 
+use engine::trial::Place;
+
 use super::map_store::MapStore;
 use super::memory_log::{MemoryLog, Stored};
 
@@ -57,6 +59,10 @@ pub(crate) struct GroupLog {
     refusals: VecDeque<Refusal>,
     /// Changelog records that a reader hands over at a time.
     pub(crate) pace: usize,
+    /// The record at which the process dies, which shows as an error here.
+    pub(crate) deadly: Option<Place>,
+    /// How often it died.
+    deaths: usize,
     /// How often the group was served.
     pub(crate) polls: usize,
     /// Somebody else has claimed the tasks since, and written to them, and compaction has taken away
@@ -74,6 +80,8 @@ impl GroupLog {
             changes: VecDeque::new(),
             refusals: VecDeque::new(),
             pace: usize::MAX,
+            deadly: None,
+            deaths: 0,
             polls: 0,
             is_superseded: false,
             readable: BTreeSet::new(),
@@ -102,6 +110,8 @@ impl GroupLog {
 
     /// A process dies, and what it was reading is forgotten with it.
     pub(crate) fn crash(&mut self) {
+        self.deaths += 1;
+        self.log.process = format!("process {}", self.deaths);
         self.log.rewind();
         self.log.forget_faults();
         self.changes.clear();
@@ -136,6 +146,14 @@ impl WorkerLog for GroupLog {
 
     fn commit(&mut self, staged: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
         self.log.commit(staged)
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        self.log.trying(tasks, place)?;
+        if place.is_some() && place == self.deadly.as_ref() && !self.log.is_quarantined(place) {
+            return Err(CommitError::Halt("dead".to_owned()));
+        }
+        Ok(())
     }
 }
 
@@ -177,10 +195,14 @@ impl MemberLog for GroupLog {
                 self.log.read_from_committed(input);
                 self.readable.insert(input.clone());
             }
+            let changelog_end = self.log.records(&at).len() as u64;
+            let by = self.log.process.clone();
+            let beside = self.log.beside.entry(*task).or_default();
+            beside.trial = std::mem::take(&mut beside.trial).claimed(&by);
             claimed.push(Claimed {
                 task: *task,
-                changelog_end: self.log.records(&at).len() as u64,
-                head: self.log.heads.get(task).copied(),
+                changelog_end,
+                beside: beside.clone(),
             });
         }
         Ok(claimed)

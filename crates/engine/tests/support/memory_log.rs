@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use domain::time::TimeMs;
-use engine::chain::Head;
 use engine::port::{
     CommitError, Committed, Header, LogError, Read, Record, Staged, TopicName, TopicPartition,
     WorkerLog,
 };
+use engine::trial::{Beside, Place};
 
 /// A record as it stands in the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,8 +41,10 @@ pub(crate) struct MemoryLog {
     reading: BTreeMap<TopicPartition, u64>,
     faults: VecDeque<Option<Fault>>,
     changelog: TopicName,
-    /// The head of each task's chain that stands beside its positions.
-    pub(crate) heads: BTreeMap<u32, Head>,
+    /// Which process it is used by.
+    pub(crate) process: String,
+    /// What stands beside each task's positions.
+    pub(crate) beside: BTreeMap<u32, Beside>,
     /// Commits that were tried.
     pub(crate) commits: usize,
 }
@@ -55,7 +57,8 @@ impl MemoryLog {
             reading: BTreeMap::new(),
             faults: VecDeque::new(),
             changelog,
-            heads: BTreeMap::new(),
+            process: "process 0".to_owned(),
+            beside: BTreeMap::new(),
             commits: 0,
         }
     }
@@ -97,6 +100,11 @@ impl MemoryLog {
         self.reading.insert(source.clone(), next);
     }
 
+    pub(crate) fn is_quarantined(&self, place: Option<&Place>) -> bool {
+        let mut all = self.beside.values().flat_map(|b| b.trial.quarantined());
+        all.any(|one| Some(one) == place)
+    }
+
     fn write(&mut self, staged: &Staged) {
         for record in &staged.records {
             let stored = Stored {
@@ -107,7 +115,9 @@ impl MemoryLog {
             };
             self.append(&record.target, stored);
         }
-        self.heads.insert(staged.task, staged.head);
+        let beside = self.beside.entry(staged.task).or_default();
+        beside.head = Some(staged.head);
+        beside.trial = std::mem::take(&mut beside.trial).committed(&staged.positions);
         for (source, next) in &staged.positions {
             let was = self.committed.insert(source.clone(), *next);
             assert!(
@@ -169,5 +179,13 @@ impl WorkerLog for MemoryLog {
                 })
             }
         }
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        for task in tasks {
+            let beside = self.beside.entry(*task).or_default();
+            beside.trial = std::mem::take(&mut beside.trial).trying(place, &self.process);
+        }
+        Ok(())
     }
 }

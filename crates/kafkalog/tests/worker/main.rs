@@ -162,7 +162,7 @@ fn the_head_of_a_chain_stands_beside_the_positions_and_comes_back_with_them() {
         let mut worker = join(&cluster, nonce);
         let mut claimed = claim_all(&shop, &mut worker);
         claimed.sort_by_key(|one| one.task);
-        let heads: Vec<_> = claimed.iter().map(|one| one.head).collect();
+        let heads: Vec<_> = claimed.iter().map(|one| one.beside.head).collect();
         (worker, heads)
     };
     let (mut worker, heads) = claimed("first");

@@ -8,6 +8,7 @@ use domain::time::TimeMs;
 use engine::port::{
     CommitError, Committed, LogError, Read, Record, Staged, TopicPartition, WorkerLog,
 };
+use engine::trial::Place;
 use registry::{Held, Resolving, Settings};
 use serde_json::json;
 use wire::{Decoder, InputRules, RejectionClass, SchemaSet, SharedSchemas, currency_by_code};
@@ -45,6 +46,10 @@ impl WorkerLog for Script {
     fn commit(&mut self, _: Vec<Staged>) -> Result<Vec<Committed>, CommitError> {
         self.reading.clear();
         Err(CommitError::Abort("as told".to_owned()))
+    }
+
+    fn trying(&mut self, _: &[u32], _: Option<&Place>) -> Result<(), CommitError> {
+        Ok(())
     }
 }
 

@@ -372,6 +372,14 @@ impl Session<'_> {
         } else if self.restored.elapsed() > RESTORE_QUIET {
             tracing::debug!("waiting for an open transaction on the changelog to end");
         }
+        if !done.careful.is_empty() {
+            tracing::warn!(
+                worker,
+                tasks = ?done.careful,
+                "processes died before they could commit: for a while each record is committed before \
+                 the next one is tried, so that one that kills is found out"
+            );
+        }
         let claimed = done.claimed.into_iter().map(|task| (task, began));
         self.taking_over.extend(claimed);
         for one in done.restoring.iter().chain(&done.opened) {
@@ -403,7 +411,8 @@ impl Session<'_> {
     fn commit_if_due(&mut self, stopping: bool, consumed: &mut Counts) -> Result<(), Broken> {
         let commit = &self.at.deployment.config.commit;
         let uncommitted = self.member.uncommitted();
-        let due = self.last_commit.elapsed() >= commit.interval || uncommitted >= commit.max_batch;
+        let is_full = uncommitted >= commit.max_batch || self.member.is_careful();
+        let due = self.last_commit.elapsed() >= commit.interval || is_full;
         if uncommitted == 0 || !(due || stopping) {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
 use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
+use engine::trial::Place;
 use kafkalog::{KafkaLogError, KafkaWorker, Reader};
 use registry::{Resolving, Waking};
 use server::Metrics;
@@ -123,6 +124,13 @@ impl WorkerLog for Source {
         match self {
             Source::Plain(log) => log.commit(staged),
             Source::Resolving { log, .. } => log.commit(staged),
+        }
+    }
+
+    fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
+        match self {
+            Source::Plain(log) => log.trying(tasks, place),
+            Source::Resolving { log, .. } => log.trying(tasks, place),
         }
     }
 }

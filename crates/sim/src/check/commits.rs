@@ -138,12 +138,14 @@ fn spans(
     let offsets: BTreeMap<&TopicPartition, Offset> = offsets
         .into_iter()
         .flat_map(|transaction| &transaction.offsets)
-        .map(|(at, next)| (ran.cluster.place(*at), *next))
+        .map(|(at, next)| (ran.cluster.place(*at), next.clone()))
         .collect();
-    let heads = offsets.iter().filter(|(_, offset)| offset.head.is_some());
-    let of_task = heads.filter(|(input, _)| input.partition == at.partition);
-    let beside: Vec<Option<Head>> = of_task.map(|(_, offset)| offset.head).collect();
-    if beside != [Some(commit.head)] {
+    let of_task = offsets
+        .iter()
+        .filter(|(input, _)| input.partition == at.partition);
+    let beside = of_task.filter_map(|(_, offset)| offset.beside.as_ref()?.head);
+    let beside: Vec<Head> = beside.collect();
+    if beside != [commit.head] {
         let what = format!(
             "a commit's head is {}, and beside its positions stands {beside:?}: {}",
             commit.head,
@@ -153,7 +155,7 @@ fn spans(
     }
     let mut records = 0;
     for (input, next) in commit.consumed.positions {
-        let committed = offsets.get(&input).copied();
+        let committed = offsets.get(&input);
         // A position may be behind markers where no record follows.
         let is_same =
             committed.is_some_and(|c| c.next >= next && visible(ran, &input, next, c.next) == 0);

@@ -15,6 +15,7 @@ struct Running {
     coroutine: Option<Coroutine<(), Rest, Ended>>,
     client: Rc<Cell<Option<u64>>>,
     idle: Rc<Cell<Option<usize>>>,
+    tries: Rc<Cell<bool>>,
     /// It is to be stepped, once the process goes on.
     is_parked: bool,
 }
@@ -42,6 +43,8 @@ pub(super) enum Stepped {
     Waits(u64),
     /// It is in the middle of something.
     At(Phase),
+    /// The process is to die of what it met.
+    Dead,
     /// It has ended.
     Ended(Ended),
 }
@@ -70,6 +73,11 @@ impl Instance {
         running.map(|one| one.idle.get()).sum()
     }
 
+    /// Whether one of its workers tries a record, and would have died of that if it died now.
+    pub(super) fn tries(&self) -> bool {
+        self.running.iter().any(|one| one.tries.get())
+    }
+
     /// The client of a worker, while it has one.
     pub(super) fn client(&self, worker: usize) -> Option<u64> {
         self.running.get(worker)?.client.get()
@@ -96,6 +104,7 @@ impl Instance {
         let running = places.into_iter().map(|place| {
             let client = Rc::clone(&place.client);
             let idle = Rc::clone(&place.idle);
+            let tries = Rc::clone(&place.tries);
             let (cluster, skew) = (Rc::clone(cluster), Rc::clone(&self.skew));
             let coroutine = Coroutine::new(move |yielder, ()| {
                 let hand = Hand::new(yielder, cluster, skew);
@@ -105,6 +114,7 @@ impl Instance {
                 coroutine: Some(coroutine),
                 client,
                 idle,
+                tries,
                 is_parked: false,
             }
         });
@@ -128,6 +138,7 @@ impl Instance {
         match coroutine.resume(()) {
             CoroutineResult::Yield(Rest::For(ms)) => Stepped::Waits(ms),
             CoroutineResult::Yield(Rest::At(phase)) => Stepped::At(phase),
+            CoroutineResult::Yield(Rest::Dead) => Stepped::Dead,
             CoroutineResult::Return(ended) => {
                 running.coroutine = None;
                 Stepped::Ended(ended)
