@@ -261,10 +261,13 @@ impl<'y> Session<'_, 'y> {
             }
         }
         let is_idle = |since: Moment| now.since(since) >= IDLE_AFTER;
-        let ended = awaited.extract_if(.., |_, (_, since)| is_idle(*since));
-        for (task, (what, _)) in ended {
-            control(self.hand, &self.place.shop, task, &what.ended_by());
-        }
+        awaited.retain(|task, (what, since)| {
+            let is_ended = is_idle(*since);
+            if is_ended {
+                control(self.hand, &self.place.shop, *task, &what.ended_by());
+            }
+            !is_ended
+        });
         self.idleness = awaited;
     }
 }
