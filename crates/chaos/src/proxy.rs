@@ -39,7 +39,7 @@ pub(crate) enum How {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Disturbance {
     pub(crate) how: How,
-    /// How the client id ends; `None`: everybody's.
+    /// How the client id ends, but for the number of a worker; `None`: everybody's.
     pub(crate) whose: Option<String>,
 }
 
@@ -47,7 +47,12 @@ impl Disturbance {
     fn concerns(&self, who: Option<&String>) -> bool {
         match (&self.whose, who) {
             (None, _) => true,
-            (Some(end), Some(who)) => who.ends_with(end.as_str()),
+            (Some(end), Some(who)) => {
+                let is_number = |end: &str| end.parse::<u32>().is_ok();
+                let worker = who.rsplit_once('-').filter(|(_, number)| is_number(number));
+                let of_worker = worker.is_some_and(|(who, _)| who.ends_with(end.as_str()));
+                of_worker || who.ends_with(end.as_str())
+            }
             (Some(_), None) => false,
         }
     }
@@ -282,10 +287,14 @@ mod tests {
     fn a_cut_breaks_the_connections_of_whom_it_concerns() {
         let scene = Scene::new();
         let (mut one, mut one_broker) = scene.connect("shop-i1");
-        let (mut other, mut other_broker) = scene.connect("shop-i2");
+        let (mut worker, mut worker_broker) = scene.connect("shop-i1-0");
+        let mut others = ["shop-i2", "shop-i2-1", "shop-i11"].map(|id| scene.connect(id));
         scene.disturb(How::Cut, Some("-i1"));
         assert!(has_ended(&mut one) && has_ended(&mut one_broker));
-        assert!(passes(&mut other, &mut other_broker));
+        assert!(has_ended(&mut worker) && has_ended(&mut worker_broker));
+        for (other, broker) in &mut others {
+            assert!(passes(other, broker));
+        }
         scene.proxy.disturb(None);
         let (mut again, mut broker) = scene.connect("shop-i1");
         assert!(passes(&mut again, &mut broker) && passes(&mut broker, &mut again));

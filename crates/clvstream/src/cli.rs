@@ -16,7 +16,8 @@ Exit codes:
   1    failed while running
   2    wrong usage or configuration
   3    done, and there is something to see to (`mapping check`: rejected rows;
-       `topics plan --exit-code`: topics to create or change)
+       `topics plan --exit-code`: topics to create or change; `status --exit-code`:
+       tasks without an owner, or with too few warm standbys)
   4    done, and what the topics hold is wrong (`verify`)
   130  interrupted before it was done; what was committed stays
 
@@ -26,6 +27,7 @@ Examples:
   clvstream replay --mapping mappings/cdnow.toml orders.csv
   clvstream run --config shop.toml
   clvstream tail clv.updates --follow
+  clvstream status --config shop.toml
   clvstream verify --config shop.toml
   clvstream config check shop.toml
 
@@ -121,6 +123,8 @@ pub enum Command {
     Tail(cmd::tail::TailArgs),
     /// List the application's topics; on Kafka, plan and make them
     Topics(cmd::topics::TopicsArgs),
+    /// On Kafka: show who works on which task, and where tasks are kept warm
+    Status(cmd::status::StatusArgs),
     /// Check that the topics hold what they should, by replaying what was consumed
     Verify(cmd::verify::VerifyArgs),
     /// Work with mapping files, which let foreign data be read
@@ -145,6 +149,7 @@ impl Command {
             | Command::Simulate(_)
             | Command::Tail(_)
             | Command::Topics(_)
+            | Command::Status(_)
             | Command::Verify(_)
             | Command::Mapping(_)
             | Command::Config(_) => false,

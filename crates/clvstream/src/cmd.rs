@@ -8,6 +8,7 @@ pub mod profile;
 pub mod replay;
 pub mod run;
 pub mod simulate;
+pub mod status;
 pub mod tail;
 pub mod topics;
 pub mod verify;

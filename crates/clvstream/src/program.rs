@@ -45,6 +45,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Simulate(args) => cmd::simulate::run(args, &loaded()?, &shutdown()?, out),
         Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
         Command::Topics(args) => cmd::topics::run(args, &loaded()?, out),
+        Command::Status(args) => cmd::status::run(args, &loaded()?, out),
         Command::Verify(args) => {
             cmd::verify::run(args, &loaded()?, global.color, &shutdown()?, out)
         }

@@ -62,6 +62,12 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
                 })
         },
     );
+    let standby = top.checked(
+        "standby",
+        0_u32,
+        "On Kafka: so many other instances keep a copy of each task's state warm, 0 to 8: they follow its changelog, so that one that takes over has only the end of it to read. Give all instances the same number.",
+        within(0, 8),
+    );
     let OneOf(format) = top.get(
         "format",
         OneOf(Format::Avro),
@@ -73,6 +79,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         data_dir,
         partitions,
         workers,
+        standby,
         format,
         currency,
         input: read_input(reader),

@@ -22,6 +22,8 @@ pub struct Config {
     pub partitions: u32,
     /// Worker threads; `None`: one per core, at most one per partition.
     pub workers: Option<u32>,
+    /// How many other instances keep each task's state warm; more than none on Kafka alone.
+    pub standby: u32,
     /// How output records are written.
     pub format: Format,
     /// The shop's currency and its accounting unit.

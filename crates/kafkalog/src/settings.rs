@@ -47,6 +47,17 @@ const READ_AHEAD: [(&str, u64); 3] = [
     ("queued.max.messages.kbytes", 8 << 10),
 ];
 
+/// What a standby fetches at once and keeps at hand of each partition, at most; how long a broker
+/// collects for it; and how long a commit of its positions may hold up the end of the process.
+const FOLLOWING: [(&str, &str); 6] = [
+    ("fetch.message.max.bytes", "262144"),
+    ("queued.min.messages", "2000"),
+    ("queued.max.messages.kbytes", "1024"),
+    ("fetch.wait.max.ms", "200"),
+    ("fetch.min.bytes", "16384"),
+    ("socket.timeout.ms", "5000"),
+];
+
 /// Which records a consumer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Isolation {
@@ -61,6 +72,12 @@ impl Settings {
     #[must_use]
     pub fn transactional_id(&self, number: u32) -> String {
         format!("{}-{}-{number}", self.application, self.instance)
+    }
+
+    /// The group that this instance commits to how far its standbys are. Nobody joins it.
+    #[must_use]
+    pub(crate) fn standby_group(&self, instance: &str) -> String {
+        format!("{}-standby-{instance}", self.application)
     }
 
     fn base(&self, properties: &[(String, String)]) -> ClientConfig {
@@ -117,6 +134,27 @@ impl Settings {
         config
     }
 
+    /// A consumer that follows changelogs in the background: it need not be fast, and is not to fill the
+    /// memory or keep brokers busy. Its group is nobody's but this instance's.
+    pub(crate) fn follower(&self) -> ClientConfig {
+        let mut config = self.reading(Isolation::Committed);
+        config
+            .set("group.id", self.standby_group(&self.instance))
+            // As for readers.
+            .set("enable.partition.eof", "true");
+        for (name, value) in FOLLOWING {
+            config.set(name, value);
+        }
+        config
+    }
+
+    /// A client that asks what `instance` has committed of its standbys.
+    pub(crate) fn asking_of(&self, instance: &str) -> ClientConfig {
+        let mut config = self.reading(Isolation::Uncommitted);
+        config.set("group.id", self.standby_group(instance));
+        config
+    }
+
     /// A member of the group.
     pub(crate) fn member(&self, number: u32) -> ClientConfig {
         let mut config = self.reading(Isolation::Committed);
@@ -131,7 +169,9 @@ impl Settings {
                 // A heartbeat is how a member hears that the group is changing.
                 millis((self.session_timeout / 4).min(HEARTBEAT)),
             )
-            .set("max.poll.interval.ms", millis(self.max_poll_interval));
+            .set("max.poll.interval.ms", millis(self.max_poll_interval))
+            // By which others tell whose member it is.
+            .set("client.id", self.transactional_id(number));
         if self.static_membership {
             config.set("group.instance.id", self.transactional_id(number));
         }

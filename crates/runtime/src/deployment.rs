@@ -4,7 +4,7 @@
 //! in the log and holds from then on: a configuration that says otherwise is refused, one that
 //! says nothing follows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,7 @@ use wire::{Decoder, Encoder, Format, InputRules, Inputs, SchemaSet, SharedSchema
 
 use crate::error::RuntimeError;
 use crate::kafka;
+use crate::leases::Leases;
 use crate::log::Log;
 use crate::outline::{Outline, readers};
 
@@ -79,8 +80,8 @@ pub struct Deployment {
     pub(crate) tombstones: Duration,
     /// How often each task's state was found damaged in this process.
     pub(crate) damaged_stores: Mutex<BTreeMap<u32, u32>>,
-    /// Tasks whose stores are open in this process.
-    pub(crate) open_stores: Mutex<BTreeSet<u32>>,
+    /// The stores that are open in this process.
+    pub(crate) leases: Leases,
     /// Holds stores that are made to be read and thrown away.
     pub(crate) scratch: Mutex<Option<tempfile::TempDir>>,
 }
@@ -192,7 +193,7 @@ impl Deployment {
             inputs: Mutex::new(inputs),
             tombstones: kafka::TOMBSTONES,
             damaged_stores: Mutex::default(),
-            open_stores: Mutex::default(),
+            leases: Leases::default(),
             scratch: Mutex::default(),
         })
     }

@@ -3,6 +3,7 @@
 mod administration;
 mod session;
 mod source;
+mod standby;
 mod stores;
 
 use std::collections::BTreeMap;

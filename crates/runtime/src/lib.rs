@@ -6,14 +6,17 @@ pub mod deployment;
 pub mod error;
 pub mod export;
 pub mod kafka;
+mod leases;
 pub mod load;
 pub mod log;
 pub mod observe;
 pub mod outline;
+mod placement;
 mod progress;
 mod restore;
 pub mod retention;
 mod state;
+pub mod status;
 pub mod summary;
 pub mod workers;
 

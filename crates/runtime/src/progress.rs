@@ -98,6 +98,12 @@ impl Restores {
         }
     }
 
+    /// Whether any restore is under way.
+    pub(crate) fn is_any(&self) -> bool {
+        let under = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !under.tasks.is_empty()
+    }
+
     /// `task` is not restored any more: it has gone, or the session that was at it has.
     pub(crate) fn gone(&self, task: u32) {
         let mut under = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,5 +218,9 @@ mod tests {
         restores.gone(1);
         let under = restores.0.lock().unwrap();
         assert_eq!((under.began, under.tasks.len()), (None, 0));
+        drop(under);
+        assert!(!restores.is_any());
+        restores.moved(3, at(10, 100), &observers);
+        assert!(restores.is_any());
     }
 }

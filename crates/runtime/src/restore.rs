@@ -1,10 +1,9 @@
 //! Taking tasks over from the embedded log: each one's store, what the changelog has beyond it, its
 //! clock; and, from either log, to look into them.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use engine::port::{StateError, StateStore};
 use engine::task::Task;
@@ -26,28 +25,7 @@ const STRIDE: u64 = 10_000;
 /// Why state is dropped that the changelog cannot bring up to date.
 pub(crate) const STALE: &str = "it is older than the changelog remembers what was deleted";
 
-/// The right to open a task's store in this process, until it is dropped.
-pub(crate) struct Lease<'d> {
-    open: &'d Mutex<BTreeSet<u32>>,
-    task: u32,
-}
-
-impl Drop for Lease<'_> {
-    fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.remove(&self.task);
-    }
-}
-
 impl Deployment {
-    /// The right to open the store of `task`, unless somebody else in this process has it.
-    pub(crate) fn lease(&self, task: u32) -> Option<Lease<'_>> {
-        let open = &self.open_stores;
-        let mut tasks = open.lock().unwrap_or_else(PoisonError::into_inner);
-        // Made only if it is to be had: one that is dropped here would wait for this very lock.
-        tasks.insert(task).then(|| Lease { open, task })
-    }
-
     /// Opens `task`: its store, what the changelog has beyond it, its clock. State so old that the
     /// changelog may have forgotten deletions since is dropped and restored in full.
     ///

@@ -199,6 +199,18 @@ families! {
         "clvstream_changelog_tail_bytes", Some("task"),
         "Bytes of changelog behind the last checkpoint; over all tasks about state.checkpoint_total_bytes at most.",
     );
+    STANDBY_TASKS = gauge(
+        "clvstream_standby_tasks", None,
+        "On Kafka: tasks of other instances whose state this one keeps warm.",
+    );
+    STANDBY_LAG = gauge(
+        "clvstream_standby_lag_records", Some("task"),
+        "On Kafka: offsets of the changelog that the standby of a task here has yet to read, those of open transactions included.",
+    );
+    STANDBY_RECORDS = counter(
+        "clvstream_standby_records_total", None,
+        "On Kafka: changelog records read by standbys.",
+    );
     STATE_CACHE_BYTES = gauge(
         "clvstream_state_cache_bytes", None,
         "Committed profiles held in the write-back cache.",

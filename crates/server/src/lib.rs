@@ -16,7 +16,7 @@ pub use health::{Heartbeat, Liveness, Readiness, Restoring, Stalled, Status};
 pub use http::{Server, ServerError, Shown};
 pub use metrics::{
     CommitOutcome, Fencing, Metrics, Outcome, Rebalance, Rebuild, RegisterError, RetentionOutcome,
-    TaskMetrics,
+    StandbyMetrics, TaskMetrics,
 };
 pub use prometheus::IntCounter;
 pub use reference::reference;

@@ -176,6 +176,9 @@ pub struct Metrics {
     rebuilds: CounterSet,
     changelog_tail: IntGaugeVec,
     changelog_tail_bytes: IntGaugeVec,
+    standby_tasks: IntGauge,
+    standby_lag: IntGaugeVec,
+    standby_records: IntCounter,
     /// Bytes in the write-back cache.
     pub state_cache_bytes: IntGauge,
     /// Bytes in the write-back cache that are not yet in RocksDB.
@@ -267,6 +270,9 @@ impl Metrics {
             ),
             changelog_tail: gauges(family::CHANGELOG_TAIL)?,
             changelog_tail_bytes: gauges(family::CHANGELOG_TAIL_BYTES)?,
+            standby_tasks: gauge(family::STANDBY_TASKS)?,
+            standby_lag: gauges(family::STANDBY_LAG)?,
+            standby_records: counter(family::STANDBY_RECORDS)?,
             state_cache_bytes: gauge(family::STATE_CACHE_BYTES)?,
             state_dirty_bytes: gauge(family::STATE_DIRTY_BYTES)?,
             state_budget_bytes: gauge(family::STATE_BUDGET_BYTES)?,
@@ -366,6 +372,51 @@ impl Metrics {
             all: self.clone(),
             task,
         }
+    }
+}
+
+impl Metrics {
+    /// The metrics of a task that is kept warm; to be bound once for as long as it is.
+    #[must_use]
+    pub fn standby(&self, task: u32) -> StandbyMetrics {
+        self.standby_tasks.inc();
+        let task = task.to_string();
+        StandbyMetrics {
+            lag: self.standby_lag.with_label_values(&[task.as_str()]),
+            all: self.clone(),
+            task,
+        }
+    }
+}
+
+/// The metrics of a task that is kept warm here. Dropping them takes it out of the gauges.
+#[derive(Debug)]
+pub struct StandbyMetrics {
+    lag: IntGauge,
+    all: Metrics,
+    task: String,
+}
+
+impl StandbyMetrics {
+    /// `records` more of its changelog were read.
+    pub fn followed(&self, records: u64) {
+        self.all.standby_records.inc_by(records);
+    }
+
+    /// So many offsets are left to read.
+    pub fn behind(&self, offsets: u64) {
+        self.lag.set(i64::try_from(offsets).unwrap_or(i64::MAX));
+    }
+}
+
+impl Drop for StandbyMetrics {
+    fn drop(&mut self) {
+        // It was bound in `Metrics::standby`, so there is something to remove.
+        let _ = self
+            .all
+            .standby_lag
+            .remove_label_values(&[self.task.as_str()]);
+        self.all.standby_tasks.dec();
     }
 }
 

@@ -148,6 +148,7 @@ impl Shared {
         Share {
             total: self.profile_cache_bytes,
             open_stores: Arc::clone(&self.open_stores),
+            is_aside: false,
         }
     }
 }
@@ -156,17 +157,33 @@ impl Shared {
 pub(crate) struct Share {
     total: usize,
     open_stores: Arc<AtomicUsize>,
+    /// It makes do with a little, and the others' shares are what they would be without it.
+    is_aside: bool,
 }
+
+/// The part of the whole that a store gets by which nobody works.
+const ASIDE: usize = 64;
 
 impl Share {
     pub(crate) fn bytes(&self) -> usize {
-        self.total / self.open_stores.load(Ordering::Relaxed).max(1)
+        match self.is_aside {
+            true => self.total / ASIDE,
+            false => self.total / self.open_stores.load(Ordering::Relaxed).max(1),
+        }
+    }
+
+    pub(crate) fn step_aside(&mut self) {
+        if !std::mem::replace(&mut self.is_aside, true) {
+            self.open_stores.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.open_stores.fetch_sub(1, Ordering::Relaxed);
+        if !self.is_aside {
+            self.open_stores.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -11,6 +11,11 @@ use crate::types::Config;
 
 pub(super) fn check(reader: &mut Reader<'_>, config: &Config) {
     check_input(reader, config);
+    if config.kafka.is_none() && config.standby > 0 {
+        let wrong = Wrong::new("the embedded log has one process, and no other to stand by")
+            .hint("set `kafka.bootstrap`, or leave `standby` out");
+        reader.refuse("", &["standby"], wrong);
+    }
     if let Some(kafka) = &config.kafka {
         check_times(reader, kafka, config.commit.interval);
         check_properties(reader, kafka);

@@ -12,6 +12,8 @@
 //!   does at its end, after the last copy;
 //! - *texts*: librdkafka's texts are null or end with a null byte.
 
+mod groups;
+
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt;
@@ -24,6 +26,8 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+
+pub(crate) use groups::{DescribedGroup, DescribedMember};
 
 /// What a broker or librdkafka answered to a request, in its own words.
 #[derive(Clone, PartialEq, Eq, Debug)]

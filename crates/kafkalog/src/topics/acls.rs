@@ -136,6 +136,8 @@ pub fn needed_acls(wanted: &Desired) -> Vec<Acl> {
     let foreign = foreign.map(|name| acl(Topic, Literal, name, Read));
     let rest = [
         acl(Group, Literal, application, Read),
+        // Each instance tells there how far its standbys are, and `status` asks.
+        acl(Group, Prefixed, &format!("{application}-standby-"), Read),
         acl(TransactionalId, Prefixed, &format!("{application}-"), Write),
     ];
     own.into_iter()
@@ -210,6 +212,7 @@ mod tests {
                 "Topic literal shop.internal.routed Delete",
                 "Topic literal erp.orders Read",
                 "Group literal shop Read",
+                "Group prefixed shop-standby- Read",
                 "TransactionalId prefixed shop- Write",
             ]
         );

@@ -18,6 +18,7 @@ use store::TaskStore;
 
 use super::pause;
 use super::source::Source;
+use super::standby::stand_by;
 use super::stores::LocalStores;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
@@ -58,6 +59,7 @@ pub(crate) fn run(
     std::thread::scope(|scope| {
         if until == Until::Stopped {
             scope.spawn(|| purge_now_and_then(deployment, cluster, shared));
+            scope.spawn(|| stand_by(deployment, cluster, shared, observers));
         }
         let hands = vec![(); deployment.workers() as usize];
         crew(scope, hands, shared, observers, |number, ()| {

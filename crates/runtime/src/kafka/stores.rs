@@ -1,5 +1,5 @@
 //! Where a worker's stores come from: the data directory, from which each task's store is open with
-//! one worker of this process at a time.
+//! one worker of this process at a time, or with whoever keeps it warm.
 //!
 //! Invariant: a store is closed before the right to open it is given back. Where a session breaks, its
 //! member goes first, with the stores, and this after it.
@@ -16,8 +16,9 @@ use store::TaskStore;
 
 use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
+use crate::leases::Lease;
 use crate::observe::Observers;
-use crate::restore::{Lease, STALE};
+use crate::restore::STALE;
 use crate::state::Found;
 use crate::workers::wall_clock;
 
@@ -51,7 +52,7 @@ impl<'d> LocalStores<'d> {
 
     /// Opens a task's store; one that the changelog cannot bring up to date, or that is damaged, is
     /// dropped, to be restored in full.
-    fn open_restorable(&self, task: u32) -> Result<TaskStore, RuntimeError> {
+    pub(super) fn open_restorable(&self, task: u32) -> Result<TaskStore, RuntimeError> {
         let changelog = self.deployment.changelog_of(task);
         let at = || format!("partition {task} of topic {}", changelog.topic);
         let (start, end) = self.cluster.bounds(&changelog)?;
@@ -118,7 +119,7 @@ impl Stores for LocalStores<'_> {
     type Error = RuntimeError;
 
     fn open(&self, task: u32) -> Result<Option<TaskStore>, RuntimeError> {
-        let Some(lease) = self.deployment.lease(task) else {
+        let Some(lease) = self.deployment.leases.demand(task) else {
             return Ok(None);
         };
         let store = self.open_restorable(task)?;

@@ -1,0 +1,81 @@
+//! Which tasks this instance is to keep warm, by who is in the group: asked now and then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kafkalog::{Cluster, Members, Onlooker};
+
+use super::Wanted;
+use crate::deployment::Deployment;
+use crate::error::RuntimeError;
+use crate::kafka::admin_properties;
+use crate::placement::place;
+use crate::workers::Shared;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(3);
+
+pub(super) fn look(deployment: &Deployment, cluster: &Cluster, shared: &Shared, wanted: &Wanted) {
+    let settings = cluster.settings();
+    let onlooker = match onlooker_of(deployment) {
+        Ok(onlooker) => onlooker,
+        Err(error) => {
+            tracing::warn!(%error, "this instance keeps no task warm");
+            return;
+        }
+    };
+    let mut last_error = None;
+    loop {
+        match onlooker.members() {
+            Ok(members) => {
+                if let Some(mine) = mine(deployment, &members, &settings.instance) {
+                    *wanted.tasks() = mine;
+                }
+                last_error = None;
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if last_error.as_ref() != Some(&error) {
+                    tracing::warn!(error, "the same tasks are kept warm as before");
+                    last_error = Some(error);
+                }
+            }
+        }
+        if shared.wait_for_stop(EVERY) {
+            return;
+        }
+    }
+}
+
+fn onlooker_of(deployment: &Deployment) -> Result<Onlooker, RuntimeError> {
+    let properties = match &deployment.config.kafka {
+        Some(kafka) => admin_properties(kafka)?,
+        None => Vec::new(),
+    };
+    let application = &deployment.config.application_id;
+    Ok(Onlooker::of(application, &properties)?)
+}
+
+/// What falls to `instance`; `None` as long as the group does not say who has what.
+fn mine(deployment: &Deployment, members: &Members, instance: &str) -> Option<BTreeSet<u32>> {
+    if !members.is_stable {
+        return None;
+    }
+    let all = &members.members;
+    let instances: BTreeSet<&str> = all.iter().map(|member| member.instance.as_str()).collect();
+    // Whoever is not in the group may be about to join it anew.
+    if !instances.contains(instance) {
+        return None;
+    }
+    let owned = all.iter().flat_map(|member| {
+        let tasks = member.tasks.iter();
+        tasks.map(|task| (*task, member.instance.as_str()))
+    });
+    let owners: BTreeMap<u32, &str> = owned.collect();
+    let config = &deployment.config;
+    let placed = place(config.partitions, config.standby, &instances, &owners);
+    let mine = placed
+        .into_iter()
+        .filter(|(_, names)| names.contains(instance));
+    Some(mine.map(|(task, _)| task).collect())
+}
