@@ -224,3 +224,16 @@ fn a_mapping_is_tried_on_a_file() {
     let missing = run(&["mapping", "check", "-m", mapping, "none.txt"]);
     assert!(missing.starts_with("exit 1\n"), "{missing}");
 }
+
+#[test]
+fn the_embedded_log_has_no_status() {
+    let here = folder(&[]);
+    insta::assert_snapshot!(clvstream(here.path(), &["status"]), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: the embedded log has one process, which has every task: there is nothing to show
+    hint: its /readyz and /metrics say how it is (`http.listen`); `kafka.bootstrap` names a Kafka cluster
+    ");
+    assert!(!here.path().join("clvstream-data").exists());
+}

@@ -27,6 +27,7 @@ fn without_brokers_the_embedded_log_is_used() {
 }
 
 const EVERYTHING: &str = r#"
+    standby = 2
     [input]
     topics = []
     mapped = { "erp.orders" = "mappings/erp.toml", "clicks" = "mappings/clicks.toml" }
@@ -68,6 +69,7 @@ const EVERYTHING: &str = r#"
 #[test]
 fn everything_is_read() {
     let config = accept(EVERYTHING);
+    assert_eq!(config.standby, 2);
     assert!(config.input.topics.is_empty());
     assert_eq!(
         config.input.mapped["erp.orders"].as_os_str(),
@@ -119,6 +121,17 @@ fn defaults() {
     let registry = config.registry.unwrap();
     assert_eq!(registry.give_up_after, None);
     assert_eq!(registry.timeout, Duration::from_secs(5));
+}
+
+#[test]
+fn the_embedded_log_has_no_standbys() {
+    let problems = |source: &str| parse("shop.toml", source, &[]).unwrap_err().to_string();
+    insta::assert_snapshot!(problems("partitions = 2\nstandby = 1\n"), @r"
+    the configuration has a problem
+      shop.toml:2:11: `standby`: the embedded log has one process, and no other to stand by (set `kafka.bootstrap`, or leave `standby` out)
+    ");
+    assert_eq!(accept("standby = 0").standby, 0);
+    assert_eq!(accept("").standby, 0);
 }
 
 #[test]
@@ -450,6 +463,7 @@ fn refused_properties() {
 #[test]
 fn refused_values() {
     for (lines, key, message) in [
+        ("standby = 9", "standby", "9 is outside 0 to 8"),
         ("kafka.instance = ''", "kafka.instance", "cannot be empty"),
         (
             "kafka.session_timeout = '999ms'",

@@ -190,6 +190,11 @@ mod tests {
             .iter()
             .map(|(task, names)| format!("{task}: {}", names.iter().cloned().collect::<String>()))
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r"
+        0: c
+        1: a
+        2: b
+        3: b
+        ");
     }
 }

@@ -1,6 +1,8 @@
 //! The one tree of metrics. The registry is injected; labels are bound once, when the tree is
 //! built or a task is taken over, never per record.
 
+mod standby;
+
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -11,6 +13,8 @@ use prometheus::{
 use wire::RejectionClass;
 
 use crate::family::{self, Family, SECONDS};
+
+pub use standby::StandbyMetrics;
 
 macro_rules! label_values {
     ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $name:literal,)* }) => {
@@ -375,51 +379,6 @@ impl Metrics {
     }
 }
 
-impl Metrics {
-    /// The metrics of a task that is kept warm; to be bound once for as long as it is.
-    #[must_use]
-    pub fn standby(&self, task: u32) -> StandbyMetrics {
-        self.standby_tasks.inc();
-        let task = task.to_string();
-        StandbyMetrics {
-            lag: self.standby_lag.with_label_values(&[task.as_str()]),
-            all: self.clone(),
-            task,
-        }
-    }
-}
-
-/// The metrics of a task that is kept warm here. Dropping them takes it out of the gauges.
-#[derive(Debug)]
-pub struct StandbyMetrics {
-    lag: IntGauge,
-    all: Metrics,
-    task: String,
-}
-
-impl StandbyMetrics {
-    /// `records` more of its changelog were read.
-    pub fn followed(&self, records: u64) {
-        self.all.standby_records.inc_by(records);
-    }
-
-    /// So many offsets are left to read.
-    pub fn behind(&self, offsets: u64) {
-        self.lag.set(i64::try_from(offsets).unwrap_or(i64::MAX));
-    }
-}
-
-impl Drop for StandbyMetrics {
-    fn drop(&mut self) {
-        // It was bound in `Metrics::standby`, so there is something to remove.
-        let _ = self
-            .all
-            .standby_lag
-            .remove_label_values(&[self.task.as_str()]);
-        self.all.standby_tasks.dec();
-    }
-}
-
 /// The gauges of one owned task. Dropping them takes the task out of the metrics: what another
 /// process owns is reported there.
 #[derive(Debug)]
@@ -496,12 +455,13 @@ mod tests {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
         let task = metrics.task(0);
+        let standby = metrics.standby(1);
         metrics.restoring(0, 0);
         let output = metrics.output("clv.updates");
         output.inc();
         let declared: BTreeSet<String> = family::ALL.iter().map(|f| f.name.to_owned()).collect();
         assert_eq!(registered(&registry), declared);
-        drop(task);
+        drop((task, standby));
     }
 
     #[test]

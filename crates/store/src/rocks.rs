@@ -274,4 +274,16 @@ mod tests {
         drop(second);
         assert_eq!(first.bytes(), 64 * MIB);
     }
+
+    #[test]
+    fn a_store_that_stands_by_leaves_the_budget_to_the_others() {
+        let shared = Shared::new(128 * MIB);
+        let (works, mut stands_by) = (shared.enter(), shared.enter());
+        for _ in 0..2 {
+            stands_by.step_aside();
+            assert_eq!((works.bytes(), stands_by.bytes()), (64 * MIB, MIB));
+        }
+        drop(stands_by);
+        assert_eq!(works.bytes(), 64 * MIB);
+    }
 }

@@ -214,6 +214,76 @@ fn replay(
     }
 }
 
+/// What is done to a store that follows its changelog, after so many more records.
+#[derive(Clone, Copy, Debug)]
+enum Pause {
+    /// It has caught up: the restore is no long one any more.
+    CaughtUp,
+    CheckpointIfDue(u64),
+    /// A worker takes it over: it is written, closed and opened.
+    Handed,
+    /// The process dies.
+    Dies,
+}
+
+fn pauses() -> impl Strategy<Value = Vec<(usize, Pause)>> {
+    let pause = prop_oneof![
+        2 => Just(Pause::CaughtUp),
+        2 => (0..40u64).prop_map(Pause::CheckpointIfDue),
+        1 => Just(Pause::Handed),
+        1 => Just(Pause::Dies),
+    ];
+    proptest::collection::vec((0..60_usize, pause), 1..12)
+}
+
+fn follow(steps: Vec<Step>, pauses: Vec<(usize, Pause)>, budget: usize) {
+    let mut model = Model::default();
+    for step in steps {
+        if let Step::Commit(writes) = step {
+            // No store of its owner is looked at.
+            let _ = model.commit(writes);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(budget);
+    let start = || {
+        let mut store = open(dir.path(), &shared);
+        store.stand_by();
+        store
+    };
+    let mut store = start();
+    let (mut next, mut now) = (0_usize, Instant::now());
+    for (more, pause) in pauses.into_iter().chain([(usize::MAX, Pause::Handed)]) {
+        let until = model.changelog.len().min(next.saturating_add(more));
+        for (offset, (key, value)) in (next..until).zip(&model.changelog[next..until]) {
+            store.restore(offset as u64, key, value.as_deref()).unwrap();
+        }
+        next = until;
+        match pause {
+            Pause::CaughtUp => store.mark_restored(store.applied()).unwrap(),
+            Pause::CheckpointIfDue(seconds) => {
+                now += Duration::from_secs(seconds);
+                store.checkpoint_if_due(now).unwrap();
+            }
+            Pause::Handed => {
+                store.checkpoint().unwrap();
+                drop(store);
+                store = start();
+                assert_eq!(store.position(), next as u64);
+                check(&store, &model.fold(next as u64), 7);
+            }
+            Pause::Dies => {
+                drop(store);
+                store = start();
+                check(&store, &model.fold(store.position()), 7);
+                next = store.position() as usize;
+            }
+        }
+    }
+    assert_eq!(next, model.changelog.len());
+    check(&store, &model.state, 4);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -226,6 +296,16 @@ proptest! {
     #[test]
     fn a_store_that_fits_its_cache_agrees_with_the_model(steps in steps()) {
         run(steps, 64 << 20);
+    }
+
+    /// 8 KiB: every few records are written at once; 64 MiB: nothing is until it is asked for.
+    #[test]
+    fn a_store_that_follows_its_changelog_is_its_fold_wherever_it_is_closed(
+        steps in steps(),
+        pauses in pauses(),
+        budget in prop_oneof![Just(8 << 10), Just(64 << 20)],
+    ) {
+        follow(steps, pauses, budget);
     }
 }
 

@@ -224,7 +224,13 @@ mod tests {
 
     #[test]
     fn a_table_for_people() {
-        insta::assert_snapshot!(as_text(&status(2)), @"");
+        insta::assert_snapshot!(as_text(&status(2)), @"
+        TASK  INSTANCE  WORKER  WAITING  KEPT WARM BY
+           0  pod-0     1        12,345  pod-1 (3 behind, 2 s ago)
+           1  -         -             0  pod-0 (0 behind, 0 s ago); pod-1 (filling, 1,200,000 behind, 0 s ago)
+
+        2 instances, 2 tasks, 1 task has no owner, 2 tasks have fewer than 2 warm standbys.
+        ");
         let mut none = status(1);
         none.instances.clear();
         none.is_stable = false;
@@ -232,7 +238,13 @@ mod tests {
             task.owner = None;
             task.standbys.clear();
         }
-        insta::assert_snapshot!(as_text(&none), @"");
+        insta::assert_snapshot!(as_text(&none), @"
+        TASK  INSTANCE  WORKER  WAITING  KEPT WARM BY
+           0  -         -        12,345  -
+           1  -         -             0  -
+
+        no instance is running: `clvstream run` starts one.
+        ");
     }
 
     #[test]
@@ -256,6 +268,54 @@ mod tests {
 
     #[test]
     fn json_for_machines() {
-        insta::assert_snapshot!(format!("{:#}", as_json(&status(2))), @"");
+        insta::assert_snapshot!(format!("{:#}", as_json(&status(2))), @r#"
+        {
+          "application": "shop",
+          "instances": [
+            "pod-0",
+            "pod-1"
+          ],
+          "rebalancing": false,
+          "standby": 2,
+          "tasks": [
+            {
+              "owner": {
+                "host": "10.0.0.7",
+                "instance": "pod-0",
+                "worker": 1
+              },
+              "standbys": [
+                {
+                  "age_seconds": 2.9,
+                  "behind": 3,
+                  "instance": "pod-1",
+                  "warm": true
+                }
+              ],
+              "task": 0,
+              "waiting": 12345
+            },
+            {
+              "owner": null,
+              "standbys": [
+                {
+                  "age_seconds": 0.1,
+                  "behind": 0,
+                  "instance": "pod-0",
+                  "warm": true
+                },
+                {
+                  "age_seconds": 0.5,
+                  "behind": 1200000,
+                  "instance": "pod-1",
+                  "warm": false
+                }
+              ],
+              "task": 1,
+              "waiting": 0
+            }
+          ]
+        }
+        "#);
     }
 }

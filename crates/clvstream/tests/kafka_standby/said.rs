@@ -8,8 +8,6 @@ pub struct Taken {
     pub task: u64,
     /// Changelog records read for it.
     pub records: u64,
-    /// Since it was claimed.
-    pub milliseconds: u64,
 }
 
 /// The lines of a kind, whole ones.
@@ -33,7 +31,6 @@ pub fn taken_over(log: &str) -> Vec<Taken> {
     let taken = lines(log, "taken over").map(|line| Taken {
         task: number(&line, "task"),
         records: number(&line, "records"),
-        milliseconds: number(&line, "milliseconds"),
     });
     taken.collect()
 }

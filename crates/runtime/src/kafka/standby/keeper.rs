@@ -52,7 +52,7 @@ pub(super) struct Keeper<'d> {
     kept: BTreeMap<u32, Kept<'d>>,
     /// What is not tried before that time.
     put_off: BTreeMap<u32, Instant>,
-    /// What was let go of since it was last told: task, and how far it was.
+    /// What is not kept, and has not been told so: task, and how far it was.
     closed: BTreeMap<u32, u64>,
     /// The task whose turn was last.
     last: u32,
@@ -75,7 +75,10 @@ impl<'d> Keeper<'d> {
             follower,
             kept: BTreeMap::new(),
             put_off: BTreeMap::new(),
-            closed: BTreeMap::new(),
+            // What an earlier start of this instance has told may not be old yet.
+            closed: (0..deployment.config.partitions)
+                .map(|task| (task, 0))
+                .collect(),
             last: 0,
             told: Instant::now(),
         }
@@ -84,6 +87,7 @@ impl<'d> Keeper<'d> {
     /// Keeps `wanted` warm until it is told to stop.
     pub(super) fn keep(mut self, wanted: &Wanted) {
         self.deployment.leases.wakes(thread::current());
+        self.tell();
         while !self.shared.is_stopping() {
             self.let_go(wanted);
             self.take_up(wanted);
@@ -209,7 +213,8 @@ impl<'d> Keeper<'d> {
         }
         if followed.has_caught_up && !kept.is_warm {
             // From here on it is no long restore any more.
-            kept.store.mark_restored(followed.next)?;
+            let end = kept.store.applied();
+            kept.store.mark_restored(end)?;
             kept.is_warm = true;
             tracing::info!(
                 task,
