@@ -14,10 +14,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use domain::time::TimeMs;
 use kafkalog::topics::{
     AclState, Create, Desired, Granted, Problem, Purpose, TopicAdmin, TopicRetention, TopicState,
     TopicsError, needed_acls,
 };
+use kafkalog::{Cluster, Onlooker, Settings, Standing};
 use kafkatest::{Broker, Options, unique};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -328,7 +330,7 @@ fn access_is_granted_where_it_is_enforced() {
         let states = cluster.acls(&shop, principal).unwrap();
         states.iter().map(|state| state.granted).collect()
     };
-    assert_eq!(granted("User:clv"), [Granted::No; 8]);
+    assert_eq!(granted("User:clv"), [Granted::No; 9]);
     let needed = cluster.acls(&shop, "User:clv").unwrap();
     let acls =
         |states: &[AclState]| -> Vec<_> { states.iter().map(|state| state.acl.clone()).collect() };
@@ -336,10 +338,10 @@ fn access_is_granted_where_it_is_enforced() {
     // What is there already does no harm.
     cluster.grant("User:clv", &acls(&needed)).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while granted("User:clv") != [Granted::Yes; 8] {
+    while granted("User:clv") != [Granted::Yes; 9] {
         assert!(Instant::now() < deadline, "{:#?}", granted("User:clv"));
     }
-    assert_eq!(granted("User:another"), [Granted::No; 8]);
+    assert_eq!(granted("User:another"), [Granted::No; 9]);
 }
 
 #[test]
@@ -375,6 +377,7 @@ fn a_principal_with_the_needed_access_gets_along_with_it() {
     };
     assert!(made.iter().all(|state| state.max_message_bytes.is_some()));
     work_in_a_transaction(&broker, &shop);
+    stand_by(&broker, &shop);
     assert!(
         cluster
             .usage(&shop)
@@ -470,6 +473,33 @@ fn work_in_a_transaction(broker: &Broker, shop: &Desired) {
         .unwrap();
     let purged = block_on(admin.delete_records(&consumed, &AdminOptions::new())).unwrap();
     purged.elements()[0].error().unwrap();
+}
+
+/// What standbys do, and whoever asks for them: tell positions, look at them and at the group.
+fn stand_by(broker: &Broker, shop: &Desired) {
+    let settings = Settings {
+        application: shop.application.clone(),
+        instance: "pod-0".to_owned(),
+        consumer: properties(broker),
+        producer: properties(broker),
+        session_timeout: Duration::from_secs(10),
+        max_poll_interval: Duration::from_secs(60),
+        transaction_timeout: Duration::from_secs(10),
+        max_task_idle: Duration::ZERO,
+        static_membership: false,
+    };
+    let onlooker = Onlooker::of(&shop.application, &settings.producer).unwrap();
+    assert!(onlooker.members().unwrap().members.is_empty());
+    let cluster = Cluster::connect(settings).unwrap();
+    let follower = cluster.follower().unwrap();
+    let standbys = BTreeMap::from([(1, (Standing::Warm, 7))]);
+    let changelog = &cluster.topics().changelog;
+    follower.tell(changelog, &standbys, TimeMs(80)).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while cluster.told_by("pod-0", 3).unwrap().len() != 1 {
+        assert!(Instant::now() < deadline);
+        follower.serve();
+    }
 }
 
 #[test]

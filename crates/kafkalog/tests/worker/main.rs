@@ -11,6 +11,7 @@
 
 mod scaling;
 mod shop;
+mod standby;
 
 use std::time::{Duration, Instant};
 
