@@ -19,6 +19,7 @@ mod quantiles;
 mod recovery;
 mod report;
 mod setup;
+mod takeover;
 mod topics;
 
 use std::path::PathBuf;
@@ -41,7 +42,7 @@ struct Cli {
 enum Command {
     /// Throughput, CPU, memory and latency on Kafka, of the program and of the floor
     Kafka(kafka::KafkaArgs),
-    /// Restarts on Kafka: after kill -9, and with the state lost
+    /// Restarts on Kafka, after kill -9 and with the state lost; and takeovers with a warm standby
     Recovery(recovery::RecoveryArgs),
     /// Consume, write each record out again, commit both in one transaction; print what it took as JSON
     Floor(FloorArgs),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -72,6 +72,13 @@ impl Program {
                 source,
             })?;
         Ok((drained.processed, took))
+    }
+
+    /// Whether `status` says that every task has an owner and a warm standby.
+    pub(crate) fn is_all_warm(&self) -> bool {
+        let mut command = self.command(&["status", "--exit-code"]);
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
     }
 
     /// Starts the service, and waits for nothing.

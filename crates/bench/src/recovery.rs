@@ -1,4 +1,5 @@
-//! Restarts: of a process that was killed with its state beside it, and of one that has lost its state.
+//! Restarts: of a process that was killed with its state beside it, and of one that has lost its state; and
+//! takeovers by an instance that has kept the tasks warm.
 //!
 //! Invariants: the killed process's session is over before the next one starts, so that what is measured
 //! is the program and not the group's timeout; how fast the broker serves the very same changelog to a
@@ -16,7 +17,8 @@ use serde::Serialize;
 
 use crate::error::BenchError;
 use crate::kafka::{Deployment, Making, since_1970};
-use crate::{load, program};
+use crate::takeover::Takeover;
+use crate::{load, program, takeover};
 
 /// Customers from whom it is learnt how much state one makes.
 const PILOT: u64 = 20_000;
@@ -31,11 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(1_800);
 const SESSION: &str = "6s";
 const SESSION_OVER: Duration = Duration::from_secs(25);
 
-const RESTORED_RECORDS: &str = "clvstream_restored_records_total";
-const RESTORED_BYTES: &str = "clvstream_restored_bytes_total";
-const READ: &str = "clvstream_records_read_total";
+pub(crate) const RESTORED_RECORDS: &str = "clvstream_restored_records_total";
+pub(crate) const RESTORED_BYTES: &str = "clvstream_restored_bytes_total";
+pub(crate) const READ: &str = "clvstream_records_read_total";
 
-/// Restarts on Kafka: after kill -9, and with the state lost
+/// Restarts on Kafka, after kill -9 and with the state lost; and takeovers with a warm standby
 #[derive(Args, Debug)]
 pub(crate) struct RecoveryArgs {
     /// The broker; topics are made there
@@ -71,6 +73,7 @@ struct Found {
     state_lost: Restart,
     /// The changelog, read to its end by a plain consumer.
     broker: Served,
+    with_standby: Takeover,
 }
 
 /// From the start of the process.
@@ -130,12 +133,15 @@ pub(crate) fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
         source,
     })?;
     let state_lost = restart(&of, false)?;
+    // More than were ever loaded: new customers, so that there is something to do.
+    let with_standby = takeover::measure(&of, args.work.as_path(), 2 * customers)?;
     let found = Found {
         customers,
         state_bytes,
         after_kill,
         state_lost,
         broker,
+        with_standby,
     };
     print(&found);
     let text = serde_json::to_string_pretty(&found).map_err(|source| BenchError::Json {
@@ -148,7 +154,7 @@ pub(crate) fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
     })
 }
 
-fn step(what: &str) {
+pub(crate) fn step(what: &str) {
     eprintln!("==> {what}");
 }
 
@@ -219,7 +225,7 @@ fn restart(of: &Deployment, records_wait: bool) -> Result<Restart, BenchError> {
     Ok(found)
 }
 
-fn wait(what: &str, mut until: impl FnMut() -> bool) -> Result<(), BenchError> {
+pub(crate) fn wait(what: &str, mut until: impl FnMut() -> bool) -> Result<(), BenchError> {
     let deadline = Instant::now() + PATIENCE;
     while !until() {
         if Instant::now() >= deadline {
@@ -316,4 +322,5 @@ fn print(found: &Found) {
         "the broker serves it to a plain consumer at {:.1} MB/s",
         megabytes(found.broker.bytes as f64) / found.broker.seconds
     );
+    found.with_standby.print();
 }

@@ -162,7 +162,7 @@ pub(crate) struct Share {
 }
 
 /// The part of the whole that a store gets by which nobody works.
-const ASIDE: usize = 64;
+const ASIDE: usize = 16;
 
 impl Share {
     pub(crate) fn bytes(&self) -> usize {
@@ -281,7 +281,7 @@ mod tests {
         let (works, mut stands_by) = (shared.enter(), shared.enter());
         for _ in 0..2 {
             stands_by.step_aside();
-            assert_eq!((works.bytes(), stands_by.bytes()), (64 * MIB, MIB));
+            assert_eq!((works.bytes(), stands_by.bytes()), (64 * MIB, 4 * MIB));
         }
         drop(stands_by);
         assert_eq!(works.bytes(), 64 * MIB);

@@ -1,4 +1,4 @@
-//! The stores that are kept warm: taken up, followed, checkpointed, let go of.
+//! The stores that are kept warm: followed, checkpointed, let go of.
 //!
 //! It works for half of the time at most, and not at all while a worker restores a task: whoever waits
 //! for that goes first.
@@ -7,15 +7,12 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kafkalog::{Cluster, Follower, Standing};
+use kafkalog::{Follower, Standing};
 use server::StandbyMetrics;
-use store::TaskStore;
 
-use super::Wanted;
+use super::{Board, Opened};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
-use crate::kafka::stores::LocalStores;
-use crate::leases::Lease;
 use crate::observe::Observers;
 use crate::workers::{Shared, wall_clock};
 
@@ -27,15 +24,9 @@ const STRIDE: usize = 512;
 const IDLE: Duration = Duration::from_millis(50);
 /// How often it tells how far its standbys are.
 const TELL_EVERY: Duration = Duration::from_secs(3);
-/// After this time a task is tried again that could not be followed: for a reason that passes ...
-const AGAIN_SOON: Duration = Duration::from_secs(5);
-/// ... and for another one.
-const AGAIN_LATER: Duration = Duration::from_secs(60);
-
-/// A store that is kept warm. Fields are dropped in this order: the store before the right to open it.
+/// A store that is kept warm.
 struct Kept<'d> {
-    store: TaskStore,
-    _lease: Lease<'d>,
+    opened: Opened<'d>,
     metrics: Option<StandbyMetrics>,
     since: Instant,
     records: u64,
@@ -43,15 +34,13 @@ struct Kept<'d> {
 }
 
 /// Has the stores that are kept warm.
-pub(super) struct Keeper<'d> {
+pub(super) struct Keeper<'b, 'd> {
     deployment: &'d Deployment,
     shared: &'d Shared,
     observers: &'d Observers,
-    stores: LocalStores<'d>,
+    board: &'b Board<'d>,
     follower: Follower,
     kept: BTreeMap<u32, Kept<'d>>,
-    /// What is not tried before that time.
-    put_off: BTreeMap<u32, Instant>,
     /// What is not kept, and has not been told so: task, and how far it was.
     closed: BTreeMap<u32, u64>,
     /// The task whose turn was last.
@@ -59,22 +48,21 @@ pub(super) struct Keeper<'d> {
     told: Instant,
 }
 
-impl<'d> Keeper<'d> {
+impl<'b, 'd> Keeper<'b, 'd> {
     pub(super) fn new(
         deployment: &'d Deployment,
-        cluster: &'d Cluster,
         shared: &'d Shared,
         observers: &'d Observers,
+        board: &'b Board<'d>,
         follower: Follower,
-    ) -> Keeper<'d> {
+    ) -> Keeper<'b, 'd> {
         Keeper {
             deployment,
             shared,
             observers,
-            stores: LocalStores::new(deployment, cluster, observers),
+            board,
             follower,
             kept: BTreeMap::new(),
-            put_off: BTreeMap::new(),
             // What an earlier start of this instance has told may not be old yet.
             closed: (0..deployment.config.partitions)
                 .map(|task| (task, 0))
@@ -84,13 +72,13 @@ impl<'d> Keeper<'d> {
         }
     }
 
-    /// Keeps `wanted` warm until it is told to stop.
-    pub(super) fn keep(mut self, wanted: &Wanted) {
+    /// Keeps tasks warm until it is told to stop.
+    pub(super) fn keep(mut self) {
         self.deployment.leases.wakes(thread::current());
         self.tell();
         while !self.shared.is_stopping() {
-            self.let_go(wanted);
-            self.take_up(wanted);
+            self.take_up();
+            self.let_go();
             let began = Instant::now();
             let moved = !self.shared.restores.is_any() && self.follow_on();
             self.checkpoint();
@@ -111,8 +99,8 @@ impl<'d> Keeper<'d> {
     }
 
     /// Closes what is not to be kept any more, and what a worker waits for.
-    fn let_go(&mut self, wanted: &Wanted) {
-        let wanted = wanted.tasks().clone();
+    fn let_go(&mut self) {
+        let wanted = self.board.notes().wanted.clone();
         let leases = &self.deployment.leases;
         let kept = self.kept.keys();
         let going = kept.filter_map(|task| match task {
@@ -125,34 +113,25 @@ impl<'d> Keeper<'d> {
         }
     }
 
-    /// Opens one store that is to be kept and is not.
-    fn take_up(&mut self, wanted: &Wanted) {
-        let now = Instant::now();
-        self.put_off.retain(|_, until| *until > now);
-        let wanted = wanted.tasks().clone();
-        let mut missing = wanted
-            .into_iter()
-            .filter(|task| !self.kept.contains_key(task) && !self.put_off.contains_key(task));
-        let leases = &self.deployment.leases;
-        let spare = missing.find_map(|task| Some((task, leases.spare(task)?)));
-        if let Some((task, lease)) = spare
-            && let Err(error) = self.begin(task, lease)
-        {
-            self.put_off(task, &error);
+    /// Begins to follow what was opened.
+    fn take_up(&mut self) {
+        let opened = std::mem::take(&mut self.board.notes().opened);
+        for (task, opened) in opened {
+            if let Err(error) = self.begin(task, opened) {
+                self.board.put_off(task, &error);
+            }
         }
     }
 
-    fn begin(&mut self, task: u32, lease: Lease<'d>) -> Result<(), RuntimeError> {
-        let mut store = self.stores.open_restorable(task)?;
-        store.stand_by();
-        let from = store.position();
-        self.follower
-            .follow(self.deployment.changelog_of(task), from)?;
+    fn begin(&mut self, task: u32, mut opened: Opened<'d>) -> Result<(), RuntimeError> {
+        opened.store.stand_by();
+        let from = opened.store.position();
+        let changelog = self.deployment.changelog_of(task);
+        self.follower.follow(changelog, from)?;
         tracing::info!(task, from, "keeping a task warm");
         let metrics = self.observers.metrics.as_ref();
         let kept = Kept {
-            store,
-            _lease: lease,
+            opened,
             metrics: metrics.map(|metrics| metrics.standby(task)),
             since: Instant::now(),
             records: 0,
@@ -178,7 +157,7 @@ impl<'d> Keeper<'d> {
                 Ok(taken) => moved |= taken > 0,
                 Err(error) => {
                     self.close(task, "it cannot be followed");
-                    self.put_off(task, &error);
+                    self.board.put_off(task, &error);
                 }
             }
             if began.elapsed() >= TURN {
@@ -192,7 +171,7 @@ impl<'d> Keeper<'d> {
         let Some(kept) = self.kept.get_mut(&task) else {
             return Ok(0);
         };
-        let store = &mut kept.store;
+        let store = &mut kept.opened.store;
         let mut records = 0;
         let taken = self.follower.take(task, STRIDE, |record| {
             records += 1;
@@ -213,8 +192,8 @@ impl<'d> Keeper<'d> {
         }
         if followed.has_caught_up && !kept.is_warm {
             // From here on it is no long restore any more.
-            let end = kept.store.applied();
-            kept.store.mark_restored(end)?;
+            let end = kept.opened.store.applied();
+            kept.opened.store.mark_restored(end)?;
             kept.is_warm = true;
             tracing::info!(
                 task,
@@ -229,13 +208,13 @@ impl<'d> Keeper<'d> {
     fn checkpoint(&mut self) {
         let mut failed = Vec::new();
         for (task, kept) in &mut self.kept {
-            if let Err(error) = kept.store.checkpoint_if_due(Instant::now()) {
+            if let Err(error) = kept.opened.store.checkpoint_if_due(Instant::now()) {
                 failed.push((*task, RuntimeError::from(error)));
             }
         }
         for (task, error) in failed {
             self.close(task, "it cannot be written");
-            self.put_off(task, &error);
+            self.board.put_off(task, &error);
         }
     }
 
@@ -247,21 +226,12 @@ impl<'d> Keeper<'d> {
             return;
         };
         // What is not written is read again by whoever opens it.
-        if let Err(error) = kept.store.checkpoint() {
+        if let Err(error) = kept.opened.store.checkpoint() {
             tracing::warn!(task, %error, "the last checkpoint of a standby failed");
         }
         drop(kept);
         self.closed.insert(task, next.unwrap_or(0));
         tracing::info!(task, why, "a standby is closed");
-    }
-
-    fn put_off(&mut self, task: u32, error: &RuntimeError) {
-        tracing::warn!(task, %error, "a task is not kept warm for now");
-        let pause = match error.is_passing() {
-            true => AGAIN_SOON,
-            false => AGAIN_LATER,
-        };
-        self.put_off.insert(task, Instant::now() + pause);
     }
 
     /// Says how far everything is, and once what is not kept any more.

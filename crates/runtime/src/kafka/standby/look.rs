@@ -1,22 +1,30 @@
-//! Which tasks this instance is to keep warm, by who is in the group: asked now and then.
+//! Which tasks this instance is to keep warm, by who is in the group: asked now and then. Their stores are
+//! opened here, which takes a few questions to the cluster, and handed to the keeper.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafkalog::{Cluster, Members, Onlooker};
 
-use super::Wanted;
+use super::{Board, Opened};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::kafka::admin_properties;
+use crate::kafka::stores::LocalStores;
+use crate::observe::Observers;
 use crate::placement::place;
 use crate::workers::Shared;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(3);
 
-pub(super) fn look(deployment: &Deployment, cluster: &Cluster, shared: &Shared, wanted: &Wanted) {
-    let settings = cluster.settings();
+pub(super) fn look<'d>(
+    deployment: &'d Deployment,
+    cluster: &'d Cluster,
+    shared: &Shared,
+    observers: &'d Observers,
+    board: &Board<'d>,
+) {
     let onlooker = match onlooker_of(deployment) {
         Ok(onlooker) => onlooker,
         Err(error) => {
@@ -24,12 +32,14 @@ pub(super) fn look(deployment: &Deployment, cluster: &Cluster, shared: &Shared, 
             return;
         }
     };
+    let stores = LocalStores::new(deployment, cluster, observers);
+    let instance = &cluster.settings().instance;
     let mut last_error = None;
     loop {
         match onlooker.members() {
             Ok(members) => {
-                if let Some(mine) = mine(deployment, &members, &settings.instance) {
-                    *wanted.tasks() = mine;
+                if let Some(mine) = mine(deployment, &members, instance) {
+                    board.notes().wanted = mine;
                 }
                 last_error = None;
             }
@@ -41,8 +51,42 @@ pub(super) fn look(deployment: &Deployment, cluster: &Cluster, shared: &Shared, 
                 }
             }
         }
+        open_missing(deployment, shared, &stores, board);
         if shared.wait_for_stop(EVERY) {
             return;
+        }
+    }
+}
+
+/// Opens what is to be kept warm and is not open.
+fn open_missing<'d>(
+    deployment: &'d Deployment,
+    shared: &Shared,
+    stores: &LocalStores<'d>,
+    board: &Board<'d>,
+) {
+    let mut notes = board.notes();
+    let now = Instant::now();
+    notes.put_off.retain(|_, until| *until > now);
+    let is_due = |task: &&u32| !notes.put_off.contains_key(task);
+    let wanted: Vec<u32> = notes.wanted.iter().filter(is_due).copied().collect();
+    drop(notes);
+    for task in wanted {
+        if shared.is_stopping() {
+            return;
+        }
+        let Some(lease) = deployment.leases.spare(task) else {
+            continue;
+        };
+        match stores.open_restorable(task) {
+            Ok(store) => {
+                let opened = Opened {
+                    store,
+                    _lease: lease,
+                };
+                board.notes().opened.insert(task, opened);
+            }
+            Err(error) => board.put_off(task, &error),
         }
     }
 }
