@@ -2,7 +2,7 @@
 //! far it is, as positions that the instance's own group commits, so that everybody can see it.
 //!
 //! Invariants:
-//! - Nothing here waits: what is at hand is taken, positions are sent and not awaited.
+//! - A follower waits for nothing: what is at hand is taken, positions are sent and not awaited.
 //! - The records of a partition come in order and each once, from the offset on that was asked for.
 //!
 //! It does not decide what is followed, and knows nothing of stores.

@@ -24,6 +24,7 @@ const STRIDE: usize = 512;
 const IDLE: Duration = Duration::from_millis(50);
 /// How often it tells how far its standbys are.
 const TELL_EVERY: Duration = Duration::from_secs(3);
+
 /// A store that is kept warm.
 struct Kept<'d> {
     opened: Opened<'d>,
@@ -105,7 +106,7 @@ impl<'b, 'd> Keeper<'b, 'd> {
         let kept = self.kept.keys();
         let going = kept.filter_map(|task| match task {
             task if leases.is_wanted(*task) => Some((*task, "a worker takes it over")),
-            task if !wanted.contains(task) => Some((*task, "others keep it")),
+            task if !wanted.contains(task) => Some((*task, "it is not to be kept here any more")),
             _ => None,
         });
         for (task, why) in going.collect::<Vec<_>>() {
