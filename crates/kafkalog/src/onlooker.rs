@@ -9,12 +9,10 @@ use engine::port::TopicPartition;
 use engine::topics::Topics;
 
 use crate::error::KafkaLogError;
-use crate::native::admin::{Admin, DescribedGroup, DescribedMember, End, Refusal};
+use crate::native::admin::{Admin, DescribedGroup, DescribedMember, End};
 
-/// How long the group's coordinator may take to answer.
+/// How long the brokers may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Codes of the protocol: there is no such group, or none yet.
-const NO_GROUP: [i32; 2] = [69, 24];
 
 /// A look at an application.
 #[derive(Debug)]
@@ -68,11 +66,11 @@ impl Onlooker {
     /// # Errors
     /// The cluster does not answer, or it may not be asked.
     pub fn members(&self) -> Result<Members, KafkaLogError> {
-        match self.admin.group(&self.application, ANSWER) {
-            Ok(group) => Ok(members(&self.application, &self.routed, group)),
-            Err(Refusal { code, .. }) if NO_GROUP.contains(&code) => Ok(Members::default()),
-            Err(refusal) => Err(KafkaLogError::failed("looking at the group", refusal)),
-        }
+        let group = self.admin.group(&self.application, ANSWER);
+        let group = group.map_err(|e| KafkaLogError::failed("looking at the group", e))?;
+        Ok(group.map_or_else(Members::default, |group| {
+            members(&self.application, &self.routed, group)
+        }))
     }
 
     /// The offset after the last record of each of `partitions`, committed or not.
@@ -127,7 +125,8 @@ impl Onlooker {
 fn members(application: &str, routed: &str, group: DescribedGroup) -> Members {
     let member = |member: DescribedMember| {
         let (instance, worker) = whose(application, &member.client_id)?;
-        let assigned = member.assigned.into_iter();
+        // One that has been assigned nothing yet has no bytes.
+        let assigned = assigned(&member.assignment).unwrap_or_default().into_iter();
         let mut tasks: Vec<u32> = assigned
             .filter(|(topic, _)| topic == routed)
             .map(|(_, task)| task)
@@ -148,6 +147,35 @@ fn members(application: &str, routed: &str, group: DescribedGroup) -> Members {
     }
 }
 
+/// Topics and partitions of an assignment as consumers' protocol has it, in its first version or any later
+/// one: a version, then topics with their partitions, all big-endian with counts before them.
+fn assigned(bytes: &[u8]) -> Option<Vec<(String, u32)>> {
+    fn number(rest: &mut &[u8]) -> Option<i32> {
+        let (bytes, behind) = rest.split_first_chunk()?;
+        *rest = behind;
+        Some(i32::from_be_bytes(*bytes))
+    }
+    fn short(rest: &mut &[u8]) -> Option<i16> {
+        let (bytes, behind) = rest.split_first_chunk()?;
+        *rest = behind;
+        Some(i16::from_be_bytes(*bytes))
+    }
+    let mut rest = bytes;
+    short(&mut rest)?;
+    let mut assigned = Vec::new();
+    for _ in 0..number(&mut rest)? {
+        let length = usize::try_from(short(&mut rest)?).ok()?;
+        let (topic, behind) = rest.split_at_checked(length)?;
+        rest = behind;
+        let topic = std::str::from_utf8(topic).ok()?;
+        for _ in 0..number(&mut rest)? {
+            let partition = u32::try_from(number(&mut rest)?).ok()?;
+            assigned.push((topic.to_owned(), partition));
+        }
+    }
+    Some(assigned)
+}
+
 /// Instance and worker by a member's client id, which is its transactional id.
 fn whose(application: &str, client_id: &str) -> Option<(String, u32)> {
     let rest = client_id.strip_prefix(application)?.strip_prefix('-')?;
@@ -159,15 +187,45 @@ fn whose(application: &str, client_id: &str) -> Option<(String, u32)> {
 mod tests {
     use super::*;
 
+    /// An assignment of version 0 with these partitions, each as a topic of its own, and bytes of the
+    /// assignor's behind them.
+    fn bytes(assigned: &[(&str, u32)]) -> Vec<u8> {
+        let mut bytes = vec![0, 0];
+        bytes.extend((assigned.len() as u32).to_be_bytes());
+        for (topic, partition) in assigned {
+            bytes.extend((topic.len() as u16).to_be_bytes());
+            bytes.extend(topic.as_bytes());
+            bytes.extend([0, 0, 0, 1]);
+            bytes.extend(partition.to_be_bytes());
+        }
+        bytes.extend([0xff; 4]);
+        bytes
+    }
+
+    #[test]
+    fn an_assignment_is_read_whole_or_not_at_all() {
+        // As Kafka 4.1 sent it: two partitions of one topic, no bytes of the assignor's.
+        let seen = b"\0\x03\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\x05\0\0\0\x01\xff\xff\xff\xff";
+        let wanted = Some(vec![("t".to_owned(), 5), ("t".to_owned(), 1)]);
+        assert_eq!(assigned(seen), wanted);
+        assert_eq!(assigned(&bytes(&[])), Some(Vec::new()));
+        let whole = bytes(&[("orders", 7), ("t", 2)]);
+        let end = whole.len() - 4;
+        assert!(assigned(&whole[..end]).is_some());
+        for cut in 0..end {
+            assert_eq!(assigned(&whole[..cut]), None, "{cut}");
+        }
+        let mut negative = bytes(&[("t", 2)]);
+        negative[13] = 0xff;
+        assert_eq!(assigned(&negative), None);
+    }
+
     #[test]
     fn members_are_told_by_their_client_ids_and_tasks_by_one_topic() {
         let member = |client_id: &str, assigned: &[(&str, u32)]| DescribedMember {
             client_id: client_id.to_owned(),
             host: "/10.0.0.7".to_owned(),
-            assigned: assigned
-                .iter()
-                .map(|(topic, n)| ((*topic).to_owned(), *n))
-                .collect(),
+            assignment: bytes(assigned),
         };
         let group = DescribedGroup {
             is_stable: true,

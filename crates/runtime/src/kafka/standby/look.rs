@@ -15,8 +15,12 @@ use crate::observe::Observers;
 use crate::placement::place;
 use crate::workers::Shared;
 
-/// How often.
-const EVERY: Duration = Duration::from_secs(3);
+/// How often, where the group has changed of late ...
+const SOON: Duration = Duration::from_secs(3);
+/// ... and where it has not for so long ...
+const QUIET: Duration = Duration::from_secs(60);
+/// ... how often then: every broker is asked for its groups.
+const LATER: Duration = Duration::from_secs(15);
 
 pub(super) fn look<'d>(
     deployment: &'d Deployment,
@@ -34,10 +38,15 @@ pub(super) fn look<'d>(
     };
     let stores = LocalStores::new(deployment, cluster, observers);
     let instance = &cluster.settings().instance;
+    let (mut last, mut changed) = (Members::default(), Instant::now());
     let mut last_error = None;
     loop {
         match onlooker.members() {
             Ok(members) => {
+                if members != last {
+                    last.clone_from(&members);
+                    changed = Instant::now();
+                }
                 if let Some(mine) = mine(deployment, &members, instance) {
                     board.notes().wanted = mine;
                 }
@@ -52,7 +61,11 @@ pub(super) fn look<'d>(
             }
         }
         open_missing(deployment, shared, &stores, board);
-        if shared.wait_for_stop(EVERY) {
+        let wait = match changed.elapsed() < QUIET {
+            true => SOON,
+            false => LATER,
+        };
+        if shared.wait_for_stop(wait) {
             return;
         }
     }
