@@ -34,9 +34,12 @@ impl Disk {
         Err(said.trim().to_owned())
     }
 
-    /// Leaves no room.
+    /// Leaves no room; again where some has been made since.
     pub(crate) fn fill(&self) -> io::Result<()> {
-        let mut file = File::create(self.place.join(FILLER))?;
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(self.place.join(FILLER))?;
         for size in [1 << 20, 1 << 12, 1] {
             let block = vec![0; size];
             loop {
@@ -90,6 +93,11 @@ mod tests {
             Ok(disk) => {
                 disk.fill().unwrap();
                 let full = std::fs::write(folder.join("one"), [1]);
+                assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
+                // What there is room for is what has been written since, and is removed now.
+                std::fs::remove_file(folder.join("one")).unwrap();
+                disk.fill().unwrap();
+                let full = std::fs::write(folder.join("two"), [1]);
                 assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
                 disk.free().unwrap();
                 std::fs::write(folder.join("one"), [1]).unwrap();

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use config::Config;
 use kafkalog::{Cluster, Members, Onlooker};
 
 use super::{Board, Opened};
@@ -47,7 +48,7 @@ pub(super) fn look<'d>(
                     last.clone_from(&members);
                     changed = Instant::now();
                 }
-                if let Some(mine) = mine(deployment, &members, instance) {
+                if let Some(mine) = mine(&deployment.config, &members, instance) {
                     board.notes().wanted = mine;
                 }
                 last_error = None;
@@ -114,7 +115,7 @@ fn onlooker_of(deployment: &Deployment) -> Result<Onlooker, RuntimeError> {
 }
 
 /// What falls to `instance`; `None` as long as the group does not say who has what.
-fn mine(deployment: &Deployment, members: &Members, instance: &str) -> Option<BTreeSet<u32>> {
+fn mine(config: &Config, members: &Members, instance: &str) -> Option<BTreeSet<u32>> {
     if !members.is_stable {
         return None;
     }
@@ -129,10 +130,58 @@ fn mine(deployment: &Deployment, members: &Members, instance: &str) -> Option<BT
         tasks.map(|task| (*task, member.instance.as_str()))
     });
     let owners: BTreeMap<u32, &str> = owned.collect();
-    let config = &deployment.config;
     let placed = place(config.partitions, config.standby, &instances, &owners);
     let mine = placed
         .into_iter()
         .filter(|(_, names)| names.contains(instance));
     Some(mine.map(|(task, _)| task).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafkalog::GroupMember;
+
+    use super::*;
+
+    #[test]
+    fn every_task_falls_to_one_other_instance_once_the_group_is_settled() {
+        let settings = ["kafka.bootstrap=a:1", "partitions=8", "standby=1"].map(str::to_owned);
+        let config = config::parse("test", "", &settings).unwrap().config;
+        let member = |instance: &str, worker, tasks: &[u32]| GroupMember {
+            instance: instance.to_owned(),
+            worker,
+            host: String::new(),
+            tasks: tasks.to_vec(),
+        };
+        let mut members = Members {
+            is_stable: true,
+            members: vec![
+                member("a", 0, &[0, 1]),
+                member("a", 1, &[2]),
+                member("b", 0, &[3, 4, 5]),
+                member("c", 0, &[6, 7]),
+                // More workers than tasks: it has none, and is an instance like any other.
+                member("d", 0, &[]),
+            ],
+        };
+        let mut all = Vec::new();
+        for (instance, own) in [("a", 0..3), ("b", 3..6), ("c", 6..8), ("d", 8..8)] {
+            let mine = mine(&config, &members, instance).unwrap();
+            assert!(
+                mine.iter().all(|task| !own.contains(task)),
+                "{instance}: {mine:?}"
+            );
+            assert!(!mine.is_empty(), "{instance}");
+            all.extend(mine);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (0..8).collect::<Vec<_>>());
+        assert_eq!(mine(&config, &members, "e"), None, "it is not in the group");
+        members.is_stable = false;
+        assert_eq!(
+            mine(&config, &members, "a"),
+            None,
+            "a rebalance is under way"
+        );
+    }
 }
