@@ -103,6 +103,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let setup = Arc::new(Setup {
         application: "shop".into(),
         tasks: 1,
+        outputs: 1,
         topics: Topics::of("shop"),
         definitions: Arc::new(Definitions::preset(currency)),
         encoder: OutputEncoder::new(Format::Avro, &schemas)?,

@@ -15,6 +15,7 @@ pub mod group;
 pub mod inbox;
 pub mod member;
 pub mod port;
+pub mod repartition;
 pub mod task;
 mod timers;
 pub mod topics;

@@ -46,6 +46,9 @@ pub struct Setup {
     pub application: Text,
     /// Number of tasks.
     pub tasks: u32,
+    /// Number of partitions of every output. It stays what it was when the number of tasks is changed,
+    /// so that the outputs of each customer stay in one partition, in order.
+    pub outputs: u32,
     /// Where to write.
     pub topics: Topics,
     /// Rules, models, segments, currency.

@@ -45,6 +45,7 @@ impl Shop {
             setup: Arc::new(Setup {
                 application: "shop".into(),
                 tasks: TASKS,
+                outputs: TASKS,
                 topics: Topics::of("shop"),
                 definitions: Arc::new(Definitions::preset(currency)),
                 encoder,

@@ -10,7 +10,7 @@ use domain::orders::DayTotals;
 use domain::time::TimeMs;
 use wire::routed::Routed;
 use wire::state::{day_key, encode_day, encode_profile};
-use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers};
+use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers, partition_of};
 
 use super::Task;
 use crate::bookkeeping;
@@ -67,6 +67,10 @@ impl Task {
         let Some(warm) = self.profiles.get_mut(key) else {
             return;
         };
+        let partition = match self.setup.outputs == self.setup.tasks {
+            true => self.id,
+            false => partition_of(key.as_bytes(), self.setup.outputs),
+        };
         for change in changes.iter_mut() {
             let sequence = warm.profile.number(change);
             let envelope = Envelope {
@@ -87,7 +91,7 @@ impl Task {
             self.batch.records.push(OutRecord {
                 target: TopicPartition {
                     topic: Arc::clone(name),
-                    partition: self.id,
+                    partition,
                 },
                 key: Some(key.as_bytes().to_vec()),
                 value: Some(value),
@@ -107,7 +111,10 @@ impl Task {
             rejection,
         );
         self.batch.records.push(OutRecord {
-            target: self.target(&self.setup.topics.dead_letters, self.id),
+            target: self.target(
+                &self.setup.topics.dead_letters,
+                self.id % self.setup.outputs.max(1),
+            ),
             key: record.key,
             value: record.value,
             headers,

@@ -66,6 +66,7 @@ pub(crate) fn setup(tasks: u32, definitions: Definitions) -> Setup {
     Setup {
         application: "shop".into(),
         tasks,
+        outputs: tasks,
         topics: Topics::of("shop"),
         definitions: Arc::new(definitions),
         encoder: OutputEncoder::new(Format::Avro, &schemas).expect("an encoder"),
