@@ -8,6 +8,7 @@ use domain::orders::DayTotals;
 use domain::profile::View;
 use domain::time::{DAY_MS, Day, MINUTE_MS};
 use proptest::prelude::*;
+use engine::topics::Topics;
 use wire::partition_of;
 use wire::routed::Routed;
 
@@ -26,13 +27,42 @@ enum Keyed {
     Anyhow,
 }
 
+/// When the number of tasks is changed to which other one: after so many hundredths of the events, of
+/// which the last few are in the inputs and not consumed.
+type Changes<'a> = &'a [(usize, u32)];
+
+/// So many hundredths.
+const UNREAD: usize = 5;
+
 type Settled = (BTreeMap<String, View>, BTreeMap<Day, DayTotals>);
 
 fn settle(tasks: u32, keyed: Keyed, arrivals: &[Event], budget: usize) -> Settled {
+    settle_over(tasks, &[], keyed, arrivals, budget)
+}
+
+/// The inputs keep the partitions that they began with.
+fn settle_over(
+    tasks: u32,
+    changes: Changes<'_>,
+    keyed: Keyed,
+    arrivals: &[Event],
+    budget: usize,
+) -> Settled {
     let mut rig = Rig::new(tasks);
-    for event in arrivals {
+    let mut changes = changes.iter().peekable();
+    for (at, event) in arrivals.iter().enumerate() {
+        let is_after = |hundredths: usize| at * 100 >= hundredths * arrivals.len();
+        if changes.peek().is_some_and(|(after, _)| !is_after(*after)) {
+            rig.run(budget);
+        }
+        if let Some((_, to)) = changes.next_if(|(after, _)| is_after(after + UNREAD)) {
+            rig = rig.repartition(*to);
+        }
         let partition = match keyed {
-            Keyed::Rightly => rig.owner_of(event),
+            Keyed::Rightly => {
+                let key = event.owner().expect("an owner").key();
+                partition_of(key.as_bytes(), tasks)
+            }
             Keyed::Otherwise => {
                 let key = event.owner().expect("an owner").key();
                 partition_of(format!("other {key}").as_bytes(), tasks)
@@ -54,11 +84,12 @@ fn settle(tasks: u32, keyed: Keyed, arrivals: &[Event], budget: usize) -> Settle
 /// I7: every record that was read has become something, exactly once.
 fn account(rig: &Rig, sent: usize) {
     let counts = rig.counts();
-    let routed: usize = rig
-        .log
-        .topic(&rig.topics().routed)
-        .map(|(_, records)| records.len())
-        .sum();
+    let routed = |generation| -> usize {
+        let topics = Topics::of_generation("shop", generation);
+        let partitions = rig.log.topic(&topics.routed);
+        partitions.map(|(_, records)| records.len()).sum()
+    };
+    let routed: usize = (0..=rig.topics().generation).map(routed).sum();
     assert_eq!(counts.consumed(), (sent + routed) as u64, "{counts:?}");
     assert_eq!(
         counts.applied + counts.late + counts.deduplicated,
@@ -68,6 +99,16 @@ fn account(rig: &Rig, sent: usize) {
     let outputs = rig.outputs();
     let said: usize = outputs.values().map(Vec::len).sum();
     assert_eq!(counts.outputs + counts.dead_lettered, said as u64);
+    for ((topic, partition), records) in &outputs {
+        let mut next: BTreeMap<&[u8], u64> = BTreeMap::new();
+        for record in records {
+            let key = record.key.as_deref().expect("a key");
+            assert_eq!(partition_of(key, rig.setup().outputs), *partition, "{topic}");
+            let next = next.entry(key).or_insert(1);
+            assert_eq!(rig.json(record)["sequence"], *next, "{topic}");
+            *next += 1;
+        }
+    }
 }
 
 proptest! {
@@ -124,4 +165,24 @@ fn who_is_told_to_wait_for_no_other_still_goes_by_all_of_its_inputs() {
     rig.run(100);
     let counts = rig.counts();
     assert_eq!((counts.late, counts.applied), (0, 5), "{counts:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Also where the number of tasks is changed on the way, and changed again: the end is that of any
+    /// number of tasks throughout, and outputs are numbered on without a gap.
+    #[test]
+    fn changing_the_number_of_tasks_on_the_way_makes_no_difference(
+        events in shop(7, 120), first in 0..60_usize, then in 60..101_usize, budget in 1..40_usize,
+    ) {
+        let one = settle(1, Keyed::Rightly, &events, 100_000);
+        for (from, to, back) in [(4, 6, 3), (6, 3, 1), (1, 4, 2), (3, 2, 5), (4, 8, 4)] {
+            for keyed in [Keyed::Rightly, Keyed::Otherwise, Keyed::Anyhow] {
+                let changes = [(first, to), (then, back)];
+                let changed = settle_over(from, &changes, keyed, &events, budget);
+                prop_assert_eq!(&changed, &one, "{} to {} to {}, keyed {:?}", from, to, back, keyed);
+            }
+        }
+    }
 }

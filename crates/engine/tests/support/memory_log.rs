@@ -63,6 +63,11 @@ impl MemoryLog {
         }
     }
 
+    /// State goes to another changelog from now on.
+    pub(crate) fn goes_on_in(&mut self, changelog: TopicName) {
+        self.changelog = changelog;
+    }
+
     pub(crate) fn append(&mut self, to: &TopicPartition, record: Stored) {
         self.partitions.entry(to.clone()).or_default().push(record);
     }

@@ -14,6 +14,7 @@ use engine::bookkeeping::{Bookkeeping, Counts};
 use engine::chain::Head;
 use engine::commit_record::CommitRecord;
 use engine::port::{CommitError, Table, TopicName, TopicPartition};
+use engine::repartition;
 use engine::task::{Setup, Task};
 use engine::topics::Topics;
 use engine::worker::{Owned, Worker, WorkerError};
@@ -29,7 +30,7 @@ use wire::{
 use super::map_store::MapStore;
 use super::memory_log::{MemoryLog, Stored};
 
-/// The inputs, each with as many partitions as there are tasks.
+/// The inputs, each with as many partitions as there are tasks at first.
 pub(crate) const INPUTS: [&str; 3] = ["clicks", "orders", FOREIGN];
 
 /// An input that is read by a mapping: lists of events.
@@ -50,6 +51,8 @@ pub(crate) struct Rig {
     reader: Decoder,
     worker: Worker<MapStore>,
     told: BTreeMap<TopicPartition, usize>,
+    /// Of every input.
+    partitions: u32,
 }
 
 pub(crate) fn currency() -> Currency {
@@ -84,7 +87,8 @@ impl Rig {
         let stores = (0..tasks).map(|_| MapStore::default()).collect();
         Rig {
             log: MemoryLog::new(setup.topics.changelog.clone()),
-            worker: worker(&setup, &schemas, stores),
+            worker: worker(&setup, tasks, &schemas, stores),
+            partitions: tasks,
             encoder: Encoder::new(currency(), &schemas).expect("an encoder"),
             reader: decoder(&schemas),
             setup,
@@ -105,7 +109,60 @@ impl Rig {
 
     /// The partitions that a task reads.
     pub(crate) fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
-        inputs_of(&self.setup, task)
+        inputs_of(&self.setup, self.partitions, task)
+    }
+
+    /// Another number of tasks goes on with what is there; everything routed has been consumed.
+    pub(crate) fn repartition(self, to: u32) -> Rig {
+        let Rig {
+            mut log, mut worker, ..
+        } = self;
+        let topics = Topics::of_generation("shop", self.setup.topics.generation + 1);
+        let mut books = Vec::new();
+        let mut days = Vec::new();
+        let mut stores: Vec<MapStore> = (0..to).map(|_| MapStore::default()).collect();
+        let mut offset = 0;
+        for owned in worker.owned() {
+            books.push(owned.task.bookkeeping().clone());
+            let tables = owned.store.tables();
+            for (key, value) in tables.table(Table::Profiles) {
+                let store = &mut stores[repartition::owner(key, to) as usize];
+                store.restore(offset, &Table::Profiles.full_key(key), Some(value));
+                offset += 1;
+            }
+            let part = tables.table(Table::Days).iter().map(|(key, value)| {
+                let day = split_day_key(key).expect("a day");
+                (day, decode_day(value).expect("totals"))
+            });
+            days.push(part.collect());
+        }
+        let inputs: Vec<_> = INPUTS
+            .iter()
+            .map(|topic| (TopicName::from(*topic), self.partitions))
+            .collect();
+        let books = repartition::bookkeeping(&books, to, &inputs);
+        let days = repartition::days(&days, to);
+        for ((task, book), days) in (0..).zip(books).zip(&days) {
+            let begun = repartition::beginning(&topics, task, book, days, Vec::new());
+            let logged = begun.records.iter();
+            for record in logged.filter(|record| record.target.topic == topics.changelog) {
+                let key = record.key.as_deref().expect("a key");
+                stores[task as usize].restore(offset, key, record.value.as_deref());
+                offset += 1;
+            }
+        }
+        let setup = Arc::new(Setup {
+            tasks: to,
+            topics,
+            ..Setup::clone(&self.setup)
+        });
+        log.goes_on_in(setup.topics.changelog.clone());
+        Rig {
+            worker: self::worker(&setup, self.partitions, &self.schemas, stores),
+            log,
+            setup,
+            ..self
+        }
     }
 
     /// Who owns `event`, by partition.
@@ -214,7 +271,7 @@ impl Rig {
             store.crash(self.log.records(&changelog));
             stores.push(store);
         }
-        self.worker = worker(&self.setup, &self.schemas, stores);
+        self.worker = worker(&self.setup, self.partitions, &self.schemas, stores);
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -404,8 +461,12 @@ fn source(topic: &str, partition: u32) -> TopicPartition {
     }
 }
 
-fn inputs_of(setup: &Setup, task: u32) -> Vec<TopicPartition> {
-    let mut inputs: Vec<_> = INPUTS.iter().map(|topic| source(topic, task)).collect();
+fn inputs_of(setup: &Setup, partitions: u32, task: u32) -> Vec<TopicPartition> {
+    let own = (task..partitions).step_by(setup.tasks as usize);
+    let mut inputs: Vec<_> = INPUTS
+        .iter()
+        .flat_map(|topic| own.clone().map(|partition| source(topic, partition)))
+        .collect();
     inputs.push(source(&setup.topics.routed, task));
     inputs
 }
@@ -451,12 +512,17 @@ pub(crate) fn inputs(schemas: &SchemaSet) -> Inputs {
     Inputs::new(decoder(schemas), mapped).expect("a mapping for a topic")
 }
 
-fn worker(setup: &Arc<Setup>, schemas: &SchemaSet, stores: Vec<MapStore>) -> Worker<MapStore> {
+fn worker(
+    setup: &Arc<Setup>,
+    partitions: u32,
+    schemas: &SchemaSet,
+    stores: Vec<MapStore>,
+) -> Worker<MapStore> {
     let owned = stores
         .into_iter()
         .zip(0..)
         .map(|(store, id)| {
-            let inputs = inputs_of(setup, id);
+            let inputs = inputs_of(setup, partitions, id);
             let task = Task::open(id, setup.clone(), inputs, &store).expect("a task");
             Owned { task, store }
         })
