@@ -117,7 +117,7 @@ impl From<runtime::RuntimeError> for CliError {
         use runtime::RuntimeError as E;
         match error {
             E::Interrupted => CliError::new(Exit::Interrupted, error.to_string()),
-            E::Fixed { .. } | E::Mapping(_) | E::UnknownTopic { .. } | E::LoadUnderWay { .. } => {
+            E::Fixed { .. } | E::OtherPartitions { .. } | E::Mapping(_) | E::UnknownTopic { .. } | E::LoadUnderWay { .. } => {
                 CliError::usage(error)
             }
             E::Output(error) => error.into(),

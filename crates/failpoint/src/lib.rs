@@ -32,10 +32,20 @@ pub enum Point {
     MidTakeover,
     /// Tasks are revoked, and their stores not closed.
     MidRevoke,
+    /// That the number of tasks is to be changed is written down, and nothing else is done.
+    Planned,
+    /// Some of the profiles are copied to where the new tasks have them.
+    Copying,
+    /// All of them are, and the new tasks have not begun.
+    Copied,
+    /// The end of the transaction with which the new tasks begin is being asked for.
+    Switching,
+    /// The new tasks have begun, and nobody was told.
+    Switched,
 }
 
 impl Point {
-    /// Every one, in the order of a commit, then those of stores and of the group.
+    /// Every one of a service, in the order of a commit, then those of stores and of the group.
     pub const ALL: [Point; 11] = [
         Point::Begin,
         Point::MidProduce,
@@ -48,6 +58,15 @@ impl Point {
         Point::MidRestore,
         Point::MidTakeover,
         Point::MidRevoke,
+    ];
+
+    /// Those of changing the number of tasks, in their order.
+    pub const REPARTITION: [Point; 5] = [
+        Point::Planned,
+        Point::Copying,
+        Point::Copied,
+        Point::Switching,
+        Point::Switched,
     ];
 
     /// Its name in the environment and in reports.
@@ -65,6 +84,11 @@ impl Point {
             Point::MidRestore => "mid-restore",
             Point::MidTakeover => "mid-takeover",
             Point::MidRevoke => "mid-revoke",
+            Point::Planned => "repartition-planned",
+            Point::Copying => "repartition-copying",
+            Point::Copied => "repartition-copied",
+            Point::Switching => "repartition-switching",
+            Point::Switched => "repartition-switched",
         }
     }
 }

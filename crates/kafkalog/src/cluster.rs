@@ -19,6 +19,8 @@ use crate::settings::{Isolation, Settings};
 
 /// librdkafka's own limit of a message.
 const LARGEST_MESSAGE: u64 = 1_000_000_000;
+/// Begins what stands beside the position of a task whose work went over to other topics.
+const MOVED: &str = "moved to generation ";
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 /// After which time a question that cannot be answered yet is asked again.
@@ -45,17 +47,29 @@ pub struct Sizes {
 }
 
 impl Cluster {
-    /// Connects.
+    /// Connects to an application whose number of tasks has never been changed, or of which only what
+    /// all generations share is of interest.
     ///
     /// # Errors
     /// The properties are refused, or the cluster does not answer.
     pub fn connect(settings: Settings) -> Result<Arc<Cluster>, KafkaLogError> {
+        Cluster::connect_to(settings, 0)
+    }
+
+    /// Connects to the topics of `generation`: as often as the number of tasks has been changed.
+    ///
+    /// # Errors
+    /// The properties are refused, or the cluster does not answer.
+    pub fn connect_to(
+        settings: Settings,
+        generation: u32,
+    ) -> Result<Arc<Cluster>, KafkaLogError> {
         let make = |isolation| {
             BaseConsumer::from_config_and_context(&settings.reader(isolation), Plain)
                 .map_err(KafkaLogError::Client)
         };
         let cluster = Cluster {
-            topics: Topics::of(&settings.application),
+            topics: Topics::of_generation(&settings.application, generation),
             committed: make(Isolation::Committed)?,
             uncommitted: make(Isolation::Uncommitted)?,
             settings,
@@ -198,6 +212,24 @@ impl Cluster {
         Ok(lag)
     }
 
+    /// The members of the application's group, each by its client's name and its host. One that died is
+    /// among them until its session is over.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn members(&self) -> Result<Vec<String>, KafkaLogError> {
+        let group = self.settings.application.as_str();
+        let listed = patiently(|| self.uncommitted.fetch_group_list(Some(group), REQUEST));
+        let listed = listed.map_err(|e| self.unreachable("asking who is in the group", e))?;
+        let groups = listed.groups().iter();
+        let members = groups
+            .filter(|found| found.name() == group)
+            .flat_map(|found| found.members());
+        Ok(members
+            .map(|member| format!("{} on {}", member.client_id(), member.client_host()))
+            .collect())
+    }
+
     pub(crate) fn unreachable(&self, doing: &'static str, source: KafkaError) -> KafkaLogError {
         let servers = self.settings.consumer.iter();
         let mut servers = servers
@@ -251,6 +283,13 @@ pub(crate) struct Stands {
     pub(crate) next: Option<u64>,
     /// What stands beside it.
     pub(crate) beside: Beside,
+    /// The generation of topics that the work of this one went over to.
+    pub(crate) moved_to: Option<u32>,
+}
+
+/// What stands beside the position of a task whose work went over to `generation`.
+pub(crate) fn moved_to(generation: u32) -> String {
+    format!("{MOVED}{generation}")
 }
 
 /// The group's stable committed positions.
@@ -273,6 +312,10 @@ pub(crate) fn committed_positions<C: rdkafka::consumer::ConsumerContext>(
         let stands = element.map(|element| Stands {
             next: stored(element.offset()),
             beside: Beside::parse(element.metadata()).unwrap_or_default(),
+            moved_to: element
+                .metadata()
+                .strip_prefix(MOVED)
+                .and_then(|generation| generation.parse().ok()),
         });
         positions.insert(at.clone(), stands.unwrap_or_default());
     }

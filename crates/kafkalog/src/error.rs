@@ -73,6 +73,15 @@ pub enum KafkaLogError {
         /// Where the partition begins.
         start: u64,
     },
+    /// The number of tasks was changed while this process was starting, or stood still.
+    #[error(
+        "the number of tasks has been changed by `clvstream repartition` (generation {generation} of \
+         the topics): this process began before that, and has to be started again"
+    )]
+    Moved {
+        /// The generation that goes on.
+        generation: u32,
+    },
     /// Another process has the same instance name.
     #[error(
         "another process has taken over transactional id {id}: two processes run as instance \

@@ -30,4 +30,4 @@ pub use onlooker::{GroupMember, Members, Onlooker};
 pub use reader::{Reader, Seen};
 pub use settings::Settings;
 pub use transactions::{Phases, Stopping};
-pub use worker::{Fencing, KafkaWorker, OWNER_KEY};
+pub use worker::{Fencing, HandOver, KafkaWorker, OWNER_KEY};

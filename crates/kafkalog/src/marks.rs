@@ -51,12 +51,12 @@ impl Cluster {
         }
     }
 
-    /// A record that sets a mark.
-    pub(crate) fn mark_record(&self, name: &str, value: Vec<u8>) -> OutRecord {
+    /// A record that sets a mark, or removes it.
+    pub(crate) fn mark_record(&self, name: &str, value: Option<Vec<u8>>) -> OutRecord {
         OutRecord {
             target: self.marks_partition(),
             key: Some(name.as_bytes().to_vec()),
-            value: Some(value),
+            value,
             headers: Vec::new(),
         }
     }
@@ -124,7 +124,7 @@ impl Appender {
             self.transactions.send(record, 0)?;
         }
         for (name, value) in marks {
-            let record = self.cluster.mark_record(name, value.clone());
+            let record = self.cluster.mark_record(name, Some(value.clone()));
             self.transactions.send(&record, 0)?;
         }
         self.transactions.commit()?;

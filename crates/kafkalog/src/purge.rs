@@ -1,5 +1,5 @@
-//! Deleting what has been consumed and nobody else reads: routed records behind their task's
-//! committed position.
+//! Deleting what nobody reads any more: routed records behind their task's committed position, and
+//! whole topics when that is asked for.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use engine::port::TopicPartition;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::RDKafkaErrorCode;
 
 use crate::cluster::{Cluster, list_of};
 use crate::context::Plain;
@@ -56,6 +57,36 @@ impl Cluster {
             }
         }
         Ok(consumed.len())
+    }
+}
+
+impl Cluster {
+    /// Deletes topics. One that there is not is no error.
+    ///
+    /// # Errors
+    /// The cluster does not answer, or does not permit it.
+    pub fn delete_topics(&self, names: &[String]) -> Result<(), KafkaLogError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let admin = AdminClient::from_config_and_context(&self.settings().admin(), Plain)
+            .map_err(KafkaLogError::Client)?;
+        let options = AdminOptions::new().request_timeout(Some(REQUEST));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let deleted = wait_for(admin.delete_topics(&names, &options));
+        let deleted = deleted.map_err(|e| KafkaLogError::failed("deleting topics", e))?;
+        for result in deleted {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((name, code)) => {
+                    return Err(KafkaLogError::failed(
+                        "deleting topics",
+                        format!("{name}: {code}"),
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -12,6 +12,8 @@
 //! The steps of the protocol, and what happens if the process dies between any two of them, are in
 //! docs/commit-protocol.md.
 
+mod handing_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread;
@@ -36,6 +38,8 @@ use crate::input::Input;
 use crate::native::PartitionQueue;
 use crate::reader::Reader;
 use crate::transactions::{Failure, Phases, Stopping, Transactions};
+
+pub use handing_over::HandOver;
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
 pub const OWNER_KEY: &[u8] = b"owner";
@@ -157,7 +161,13 @@ impl KafkaWorker {
             for at in inputs {
                 let bounds = self.cluster.bounds(at);
                 let (start, end) = bounds.map_err(|e| ClaimError::NotNow(e.to_string()))?;
-                let Stands { next, beside } = positions.get(at).cloned().unwrap_or_default();
+                let stands = positions.get(at).cloned().unwrap_or_default();
+                // Written together with what the new tasks begin with, by a member of this group: who
+                // has become a member since sees it here, as only stable positions are seen.
+                if let Some(generation) = stands.moved_to {
+                    return Err(ClaimError::Failed(KafkaLogError::Moved { generation }));
+                }
+                let Stands { next, beside, .. } = stands;
                 let position = next.unwrap_or(start);
                 let failed = if position < start {
                     Some(KafkaLogError::Overtaken {
@@ -741,7 +751,7 @@ fn register(
     id: &str,
     nonce: &str,
 ) -> Result<(), KafkaLogError> {
-    let record = cluster.mark_record(&instance_mark(id), nonce.as_bytes().to_vec());
+    let record = cluster.mark_record(&instance_mark(id), Some(nonce.as_bytes().to_vec()));
     let mut write = || {
         transactions.begin()?;
         transactions.send(&record, 0)?;

@@ -47,6 +47,8 @@ fn shop(test: &str) -> Desired {
     Desired {
         application: unique(&format!("topics-{test}")),
         partitions: 3,
+        outputs: 3,
+        generation: 0,
         replication: None,
         inputs: vec!["orders".to_owned(), "clickstream".to_owned()],
         foreign: Vec::new(),
@@ -191,6 +193,7 @@ fn another_number_of_partitions_is_refused() {
     cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     let larger = Desired {
         partitions: 4,
+        outputs: 4,
         ..shop.clone()
     };
     let refused = cluster

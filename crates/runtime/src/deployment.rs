@@ -45,6 +45,26 @@ pub(crate) struct Identity {
     /// On Kafka: the ids of its topics, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) topics: BTreeMap<String, String>,
+    /// On Kafka: how often the number of tasks has been changed since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) generation: u32,
+    /// Number of partitions of every output, where that is not the number of tasks any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outputs: Option<u32>,
+    /// What `incarnation` was before the number of tasks was changed, each time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<String>,
+}
+
+impl Identity {
+    /// Number of partitions of every output.
+    pub(crate) fn outputs(&self) -> u32 {
+        self.outputs.unwrap_or(self.partitions)
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What waits in a task's inputs.
@@ -74,6 +94,8 @@ pub struct Deployment {
     pub(crate) shared: Shared,
     /// Tells this deployment's log from any other.
     pub(crate) incarnation: Vec<u8>,
+    /// The logs that it had before its number of tasks was changed: state of theirs is of no use.
+    pub(crate) former: Vec<Vec<u8>>,
     /// Number of partitions of every input, by full name.
     inputs: Mutex<BTreeMap<TopicName, u32>>,
     /// On Kafka: for how long the changelog keeps tombstones.
@@ -99,12 +121,7 @@ impl Deployment {
         now: TimeMs,
     ) -> Result<Deployment, RuntimeError> {
         let config = loaded.config.clone();
-        let shared = match config.state.memory_budget {
-            Some(bytes) => Shared::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
-            None => Shared::with_default_budget(),
-        };
-        let tails = config.state.checkpoint_total_bytes;
-        shared.limit_changelog_tails(usize::try_from(tails).unwrap_or(usize::MAX));
+        let shared = memory_of(&config);
         std::fs::create_dir_all(&config.data_dir)
             .map_err(|e| RuntimeError::folder(&config.data_dir, e))?;
         match &config.kafka {
@@ -160,7 +177,7 @@ impl Deployment {
         Deployment::with(config, log, &identity, incarnation, inputs, shared)
     }
 
-    fn with(
+    pub(crate) fn with(
         config: Config,
         log: Log,
         identity: &Identity,
@@ -190,6 +207,11 @@ impl Deployment {
             registry,
             shared,
             incarnation,
+            former: identity
+                .former
+                .iter()
+                .map(|former| former.clone().into_bytes())
+                .collect(),
             inputs: Mutex::new(inputs),
             tombstones: kafka::TOMBSTONES,
             damaged_stores: Mutex::default(),
@@ -356,6 +378,17 @@ impl Deployment {
     }
 }
 
+/// What all stores of the process share.
+pub(crate) fn memory_of(config: &Config) -> Shared {
+    let shared = match config.state.memory_budget {
+        Some(bytes) => Shared::new(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        None => Shared::with_default_budget(),
+    };
+    let tails = config.state.checkpoint_total_bytes;
+    shared.limit_changelog_tails(usize::try_from(tails).unwrap_or(usize::MAX));
+    shared
+}
+
 /// The full name of an input topic.
 pub(crate) fn input_name(application: &str, topic: &str) -> TopicName {
     Arc::from(format!("{application}.{topic}"))
@@ -416,6 +449,9 @@ pub(crate) fn identify(
             decimals: wanted.decimals,
             incarnation: String::new(),
             topics: BTreeMap::new(),
+            generation: 0,
+            outputs: None,
+            former: Vec::new(),
         };
         return Ok((identity, true));
     };
@@ -434,8 +470,11 @@ pub(crate) fn identify(
         return Err(fixed("application_id", identity.application, wanted));
     }
     if loaded.is_set("", "partitions") && identity.partitions != config.partitions {
-        let chosen = identity.partitions.to_string();
-        return Err(fixed("partitions", chosen, config.partitions.to_string()));
+        return Err(RuntimeError::OtherPartitions {
+            recorded: identity.partitions,
+            wanted: config.partitions,
+            is_on_kafka: config.kafka.is_some(),
+        });
     }
     let describe = |code: &str, decimals: u8| format!("{code} with {decimals} decimals");
     let chosen = describe(&identity.currency, identity.decimals);

@@ -85,6 +85,34 @@ pub enum RuntimeError {
         /// Where the deployment is, in words.
         place: String,
     },
+    /// Another number of tasks is configured than there is.
+    #[error(
+        "partitions is {wanted} now, and this deployment has {recorded}: set it back, or leave it out; {}",
+        change_partitions(*.is_on_kafka, *.wanted)
+    )]
+    OtherPartitions {
+        /// The number that there is.
+        recorded: u32,
+        /// The number that is configured.
+        wanted: u32,
+        /// Whether the log is on Kafka.
+        is_on_kafka: bool,
+    },
+    /// The number of tasks is being changed.
+    #[error(
+        "the number of tasks is being changed from {from} to {to}, and that is not finished: run \
+         `clvstream repartition --to {to}` again, which goes on where it stopped, or `clvstream \
+         repartition --abandon` to stay with {from}"
+    )]
+    Repartitioning {
+        /// The number that there is.
+        from: u32,
+        /// The number that there will be.
+        to: u32,
+    },
+    /// The number of tasks cannot be changed as things are.
+    #[error("{0}")]
+    Repartition(String),
     /// Kafka.
     #[error(transparent)]
     Kafka(#[from] KafkaLogError),
@@ -182,5 +210,17 @@ impl RuntimeError {
             path: path.to_owned(),
             source,
         }
+    }
+}
+
+/// How to come by another number of tasks.
+fn change_partitions(is_on_kafka: bool, wanted: u32) -> String {
+    match is_on_kafka {
+        true => format!(
+            "`clvstream repartition --to {wanted}` changes it, while the service is stopped"
+        ),
+        false => "with the embedded log it is fixed at the first start: another `data_dir` may have \
+                  another one"
+            .to_owned(),
     }
 }

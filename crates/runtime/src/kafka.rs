@@ -1,6 +1,7 @@
 //! A deployment on Kafka: connecting, its topics, and what was chosen at its first start.
 
 mod administration;
+pub mod repartition;
 mod session;
 mod source;
 mod standby;
@@ -74,18 +75,16 @@ fn try_open(
     currency: Option<Currency>,
 ) -> Result<Opened, RuntimeError> {
     let config = &loaded.config;
-    let cluster = Cluster::connect(settings(config, kafka)?)?;
+    let (cluster, mut marks) = connect(config, kafka)?;
     let admin = topics::TopicAdmin::connect(&admin_properties(kafka)?)?;
-    let known = match cluster.partition_counts()?.get(&*cluster.topics().marks) {
-        Some(_) => cluster.marks()?.remove(IDENTITY),
-        None => None,
-    };
+    repartition::refuse_unfinished(&marks)?;
+    let known = marks.remove(IDENTITY);
     let (identity, _) = identify(known.as_deref(), loaded, currency)?;
     let create = match kafka.create_topics {
         true => Create::Missing,
         false => Create::Nothing,
     };
-    let wanted = desired(config, kafka, identity.partitions);
+    let wanted = desired(config, kafka, &identity);
     let states = admin.ensure(&wanted, &identity.topics, create)?;
     cluster.writes_up_to(sizes(&wanted, &states));
     let identity = write_down(&cluster, loaded, currency, &states)?;
@@ -95,6 +94,50 @@ fn try_open(
         inputs: inputs(&states),
         tombstones: tombstones(&states),
     })
+}
+
+/// Connects to the topics of the tasks that there are, and reads what is written down about the
+/// application; nothing before its first start.
+fn connect(
+    config: &Config,
+    kafka: &Kafka,
+) -> Result<(Arc<Cluster>, BTreeMap<String, Vec<u8>>), RuntimeError> {
+    let cluster = Cluster::connect(settings(config, kafka)?)?;
+    let marks = match cluster.partition_counts()?.get(&*cluster.topics().marks) {
+        Some(_) => cluster.marks()?,
+        None => BTreeMap::new(),
+    };
+    let generation = match marks.get(IDENTITY) {
+        Some(known) => {
+            let identity: Identity =
+                serde_json::from_slice(known).map_err(RuntimeError::Identity)?;
+            identity.generation
+        }
+        None => 0,
+    };
+    match generation {
+        0 => Ok((cluster, marks)),
+        _ => Ok((
+            Cluster::connect_to(settings(config, kafka)?, generation)?,
+            marks,
+        )),
+    }
+}
+
+/// What was written down, or is to be written, as it is now; answers too whether it is new.
+fn current(
+    cluster: &Cluster,
+    loaded: &Loaded,
+    currency: Option<Currency>,
+) -> Result<(Identity, bool), RuntimeError> {
+    let mut marks = cluster.marks()?;
+    repartition::refuse_unfinished(&marks)?;
+    let (identity, is_new) = identify(marks.remove(IDENTITY).as_deref(), loaded, currency)?;
+    if identity.generation != cluster.topics().generation {
+        let what = "the number of tasks was changed at this moment";
+        return Err(KafkaLogError::Restart(what.to_owned()).into());
+    }
+    Ok((identity, is_new))
 }
 
 /// How large what is written may be. Dead letters may be as large as their topic takes them; those
@@ -135,8 +178,7 @@ fn write_down(
     // Until when another process is trusted to write, rather than ended in turn.
     let mut follows_until = Instant::now();
     loop {
-        let current = cluster.marks()?.remove(IDENTITY);
-        let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
+        let (mut identity, is_new) = current(cluster, loaded, currency)?;
         if !is_new && !note(&mut identity, states) {
             return Ok(identity);
         }
@@ -163,8 +205,7 @@ fn decide(
 ) -> Result<Identity, RuntimeError> {
     let never: Stopping = Arc::new(|| false);
     let mut appender = cluster.appender("setup", never)?;
-    let current = cluster.marks()?.remove(IDENTITY);
-    let (mut identity, is_new) = identify(current.as_deref(), loaded, currency)?;
+    let (mut identity, is_new) = current(cluster, loaded, currency)?;
     if note(&mut identity, states) || is_new {
         let bytes = serde_json::to_vec(&identity).map_err(RuntimeError::Identity)?;
         appender.append(&[], &[(IDENTITY, bytes)])?;
@@ -191,7 +232,8 @@ fn note(identity: &mut Identity, states: &[TopicState]) -> bool {
 }
 
 fn is_changelog(state: &TopicState) -> bool {
-    state.name.ends_with(".internal.changelog")
+    // With the number of the generation behind it, if it is a later one.
+    state.name.contains(".internal.changelog")
 }
 
 fn tombstones(states: &[TopicState]) -> Option<Duration> {
@@ -208,12 +250,13 @@ fn inputs(states: &[TopicState]) -> BTreeMap<TopicName, u32> {
 }
 
 /// What the application's topics should be like.
-#[must_use]
-pub fn desired(config: &Config, kafka: &Kafka, partitions: u32) -> Desired {
+fn desired(config: &Config, kafka: &Kafka, identity: &Identity) -> Desired {
     let kept = &config.retention;
     Desired {
         application: config.application_id.clone(),
-        partitions,
+        partitions: identity.partitions,
+        outputs: identity.outputs(),
+        generation: identity.generation,
         replication: kafka.replication.map(u32::from),
         inputs: config.input.topics.clone(),
         foreign: config.input.mapped.keys().cloned().collect(),

@@ -359,7 +359,7 @@ impl<'a> Appender<'a> {
         else {
             return;
         };
-        let partition = partition_of(&raw, self.deployment.config.partitions);
+        let partition = partition_of(&raw, self.deployment.setup.outputs);
         self.records.push(OutRecord {
             target: TopicPartition {
                 topic: Arc::clone(&self.deployment.setup.topics.dead_letters),

@@ -85,7 +85,8 @@ impl Outline {
         let setup = Setup {
             application: Text::new(&config.application_id),
             tasks: config.partitions,
-            topics: Topics::of(&config.application_id),
+            outputs: identity.outputs(),
+            topics: Topics::of_generation(&config.application_id, identity.generation),
             definitions: Arc::new(definitions_of(&config)),
             encoder: OutputEncoder::new(format_of(&config), schemas)?,
         };

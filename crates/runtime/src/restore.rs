@@ -135,6 +135,8 @@ impl Deployment {
                 self.rebuild_store(task, Rebuild::Stale, STALE, observers)?
             }
             Found::Damaged(what) => self.rebuild_store(task, Rebuild::Corrupt, &what, observers)?,
+            // The number of tasks of an embedded log is never changed.
+            Found::Former => self.rebuild_store(task, Rebuild::Stale, STALE, observers)?,
         };
         let from = store.position();
         let total = log.end_offset(&changelog)?.saturating_sub(from);

@@ -24,6 +24,8 @@ pub(crate) enum Found {
     Store(Box<TaskStore>),
     /// One that is damaged, and how.
     Damaged(String),
+    /// One of this deployment from before its number of tasks was changed.
+    Former,
 }
 
 impl Deployment {
@@ -36,6 +38,11 @@ impl Deployment {
             Ok(store) => Ok(Found::Store(Box::new(store))),
             Err(RuntimeError::Store(error @ StoreError::Corrupt { .. })) => {
                 Ok(Found::Damaged(error.to_string()))
+            }
+            Err(RuntimeError::Store(StoreError::Incarnation { found, .. }))
+                if self.former.contains(&found) =>
+            {
+                Ok(Found::Former)
             }
             Err(error) => Err(error),
         }

@@ -58,9 +58,14 @@ pub enum StoreError {
     },
     /// The state belongs to another incarnation of the changelog.
     #[error(
-        "state in {0} belongs to another log: its changelog was recreated or the data folder is another application's; correct the data folder, or move this one away to have it rebuilt from the changelog"
+        "state in {path} belongs to another log: its changelog was recreated or the data folder is another application's; correct the data folder, or move this one away to have it rebuilt from the changelog"
     )]
-    Incarnation(PathBuf),
+    Incarnation {
+        /// The store's folder.
+        path: PathBuf,
+        /// The incarnation whose state it is.
+        found: Vec<u8>,
+    },
     /// The store holds more than its changelog.
     #[error(
         "state in {path} is ahead of its changelog (position {position}, changelog ends at {end}): the log lost commits, being opened without sync or replaced by an older copy; move the folder away to have it rebuilt from the changelog"

@@ -552,7 +552,10 @@ pub(crate) fn check_head(
         });
     }
     if of != incarnation {
-        return Err(StoreError::Incarnation(dir.to_path_buf()));
+        return Err(StoreError::Incarnation {
+            path: dir.to_path_buf(),
+            found: of.to_vec(),
+        });
     }
     Ok(position)
 }

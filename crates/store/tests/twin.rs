@@ -378,7 +378,7 @@ fn a_store_is_refused_where_it_does_not_belong() {
         })
     ));
     let other = TaskStore::open(dir.path(), TASK, b"another", &shared, derive);
-    assert!(matches!(other, Err(StoreError::Incarnation(_))));
+    assert!(matches!(other, Err(StoreError::Incarnation { .. })));
     assert_eq!(open(dir.path(), &shared).position(), 0);
 }
 

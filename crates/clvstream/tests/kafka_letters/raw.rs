@@ -139,6 +139,8 @@ pub(crate) fn create(broker: &Broker, names: &[&str], partitions: u32, bytes: u6
         let desired = Desired {
             application: application.to_owned(),
             partitions,
+            outputs: partitions,
+            generation: 0,
             replication: Some(1),
             inputs: vec![input.to_owned()],
             foreign: Vec::new(),

@@ -107,6 +107,8 @@ fn create_input(bootstrap: &str, application: &str, partitions: u32) {
     let wanted = Desired {
         application: application.to_owned(),
         partitions,
+        outputs: partitions,
+        generation: 0,
         replication: None,
         inputs: vec!["orders".to_owned()],
         foreign: Vec::new(),

@@ -126,7 +126,7 @@ pub fn needed_acls(wanted: &Desired) -> Vec<Acl> {
     };
     let application = &wanted.application;
     let topics = format!("{application}.");
-    let internal = Topics::of(application);
+    let internal = Topics::of_generation(application, wanted.generation);
     let own = [Read, Write, Create, DescribeConfigs];
     let own = own.map(|operation| acl(Topic, Prefixed, &topics, operation));
     // Purging what has been consumed is deleting, as Kafka has it: allowed where it is done only.

@@ -19,8 +19,13 @@ const LARGEST_STATE_BYTES: u64 = 8 * MIB;
 pub struct Desired {
     /// Prefix of all names, also of the group and of transactional ids.
     pub application: String,
-    /// N: partitions of every internal topic and output.
+    /// N: partitions of the internal topics of which each task has one, and of inputs that are made.
     pub partitions: u32,
+    /// Partitions of every output. They stay when N is changed, so that the outputs of each customer stay
+    /// in one partition.
+    pub outputs: u32,
+    /// How often N has been changed.
+    pub generation: u32,
     /// Replicas of every topic; `None`: three, or as many as there are brokers.
     pub replication: Option<u32>,
     /// The application's own input topics, without its prefix.
@@ -143,7 +148,7 @@ impl Setting {
 /// The topics of an application on a cluster of `brokers`, without those of others.
 #[must_use]
 pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
-    let names = Topics::of(&settings.application);
+    let names = Topics::of_generation(&settings.application, settings.generation);
     let kept = &settings.retention;
     let replication = settings.replication.unwrap_or(brokers.clamp(1, 3));
     let spec = |name: &str, purpose, own: Vec<Setting>| TopicSpec {
@@ -151,6 +156,7 @@ pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
         purpose,
         partitions: match purpose {
             Purpose::Marks => 1,
+            Purpose::Output | Purpose::DeadLetters => settings.outputs,
             _ => settings.partitions,
         },
         replication,
@@ -278,6 +284,8 @@ pub(super) mod tests {
         Desired {
             application: "shop".to_owned(),
             partitions: 4,
+            outputs: 4,
+            generation: 0,
             replication: None,
             inputs: vec!["orders".to_owned(), "clickstream".to_owned()],
             foreign: vec!["erp.orders".to_owned()],

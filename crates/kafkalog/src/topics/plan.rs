@@ -126,7 +126,7 @@ impl Problem {
     pub fn advice(&self) -> &'static str {
         match self {
             Problem::Partitions { .. } => {
-                "the number of partitions is fixed at the first start: set `partitions` to what is there, or take another `application_id`"
+                "the number of partitions is fixed at the first start: set `partitions` to what is there; `clvstream repartition --to N` changes it"
             }
             Problem::Replication { .. } => "`kafka-reassign-partitions` adds replicas",
             Problem::SettingsHidden => "the user needs DescribeConfigs on the topic",

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use config::{Kafka, Loaded};
-use kafkalog::Cluster;
 use kafkalog::topics::{Desired, TopicAdmin};
 
-use super::{admin_properties, desired, settings};
+use super::{admin_properties, connect, desired};
 use crate::deployment::{IDENTITY, identify};
 use crate::error::RuntimeError;
 
@@ -29,15 +28,12 @@ impl Administration {
     pub fn of(loaded: &Loaded, kafka: &Kafka) -> Result<Administration, RuntimeError> {
         let config = &loaded.config;
         let admin = TopicAdmin::connect(&admin_properties(kafka)?)?;
-        let cluster = Cluster::connect(settings(config, kafka)?)?;
-        let known = match cluster.partition_counts()?.get(&*cluster.topics().marks) {
-            Some(_) => cluster.marks()?.remove(IDENTITY),
-            None => None,
-        };
+        let (_, mut marks) = connect(config, kafka)?;
+        let known = marks.remove(IDENTITY);
         let (identity, is_new) = identify(known.as_deref(), loaded, None)?;
         Ok(Administration {
             admin,
-            desired: desired(config, kafka, identity.partitions),
+            desired: desired(config, kafka, &identity),
             recorded: match is_new {
                 true => BTreeMap::new(),
                 false => identity.topics,

@@ -28,6 +28,9 @@ impl Passing for RuntimeError {
     }
 }
 
+/// Why state is dropped that is no state of any task there is.
+const FORMER: &str = "it is from before the number of tasks was changed";
+
 /// The stores that a worker has open.
 pub(super) struct LocalStores<'d> {
     deployment: &'d Deployment,
@@ -86,6 +89,7 @@ impl<'d> LocalStores<'d> {
                 (Rebuild::Stale, STALE.to_owned())
             }
             Found::Damaged(what) => (Rebuild::Corrupt, what),
+            Found::Former => (Rebuild::Stale, FORMER.to_owned()),
         };
         if start > 0 {
             // What is here, such as it is, may be all that there is of what was deleted.
