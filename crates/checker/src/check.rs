@@ -44,7 +44,7 @@ pub fn check<H: History>(
     let mut found = BTreeMap::new();
     let total = chain.commits;
     let told = &mut |done| progress(Progress::Replayed(done, total));
-    let oracle = match why_no_replay(&chain) {
+    let oracle = match why_no_replay(subject, &chain) {
         Some(why) => {
             for check in REPLAYED {
                 found.insert(check, Outcome::NotCheckable(why.clone()));
@@ -126,12 +126,16 @@ const REPLAYED: [Check; 7] = [
     Check::Fold,
 ];
 
-fn why_no_replay(chain: &Chain) -> Option<String> {
+fn why_no_replay(subject: &Subject, chain: &Chain) -> Option<String> {
     if chain.broken.is_some() {
         return Some("no replay: the chain of commit records is broken: see chain".to_owned());
     }
     if chain.went_back.is_some() {
         return Some("no replay: positions went back: see positions".to_owned());
+    }
+    if !subject.began_with_nothing() {
+        let why = "no replay: the task began with the state of others, when the number of tasks was changed";
+        return Some(why.to_owned());
     }
     let trimmed = chain.bounds.begin > 0 && chain.commits == 0;
     if trimmed || !chain.is_whole() {
@@ -189,11 +193,13 @@ fn count<H: History>(
         }
     };
     let mut compared = false;
-    if chain.is_whole() && chain.commits > 0 {
+    // What others counted before went over to it with their state.
+    let began_with_nothing = subject.began_with_nothing();
+    if began_with_nothing && chain.is_whole() && chain.commits > 0 {
         compare("records consumed", book.counts.consumed(), chain.consumed);
         compared = true;
     }
-    if !outputs.trimmed {
+    if began_with_nothing && !outputs.trimmed {
         compare("outputs", book.counts.outputs, outputs.records);
         compared = true;
     }
@@ -205,7 +211,10 @@ fn count<H: History>(
         (Some(finding), _) => Outcome::Failed(Box::new(finding)),
         (None, true) => Outcome::Passed(looked_at),
         (None, false) => {
-            let why = "retention has removed what the counts could be compared with";
+            let why = match began_with_nothing {
+                true => "retention has removed what the counts could be compared with",
+                false => "the task goes on counting from what others counted before it",
+            };
             Outcome::NotCheckable(why.to_owned())
         }
     })
@@ -220,7 +229,7 @@ fn dead_letters<H: History>(
     let letters = &subject.setup.topics.dead_letters;
     let at = Subject::partition(letters, chain.at.partition);
     let mut cursor = Cursor::open(history, at)?;
-    if cursor.bounds.begin > 0 || !chain.is_whole() {
+    if cursor.bounds.begin > 0 || !chain.is_whole() || !subject.began_with_nothing() {
         return Ok(None);
     }
     let mut found = 0;

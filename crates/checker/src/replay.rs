@@ -560,7 +560,7 @@ impl<H: History> Replay<'_, H> {
     /// last: what a later commit wrote can be seen only when its commit record is there.
     fn expect_ends(&mut self) -> Result<(), H::Error> {
         let topics = &self.subject.setup.topics;
-        let mut all = self.subject.outputs(self.task).to_vec();
+        let mut all = self.subject.outputs(self.task).concat();
         all.push(Subject::partition(&topics.dead_letters, self.task));
         let others = (0..self.subject.setup.tasks).filter(|other| *other != self.task);
         all.extend(others.map(|other| Subject::partition(&topics.routed, other)));

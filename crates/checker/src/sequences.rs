@@ -53,11 +53,16 @@ pub(crate) fn read<H: History>(
         trimmed: false,
     };
     let mut failed = None;
-    for (topic, at) in subject.outputs(task).into_iter().enumerate() {
+    let partitions = subject.outputs(task).into_iter().enumerate();
+    let partitions = partitions.flat_map(|(topic, all)| all.into_iter().map(move |at| (topic, at)));
+    for (topic, at) in partitions {
         let mut cursor = Cursor::open(history, at)?;
         let trimmed = cursor.bounds.begin > 0;
         outputs.trimmed |= trimmed;
         while let Some(entry) = cursor.pop(history)? {
+            if !subject.is_of(task, entry.key.as_deref().unwrap_or_default()) {
+                continue;
+            }
             outputs.records += 1;
             if let Err(finding) = outputs.take(subject, topic, &cursor.at, trimmed, &entry) {
                 failed.get_or_insert(finding);

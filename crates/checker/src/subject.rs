@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::bookkeeping;
 use engine::port::{Table, TopicName, TopicPartition};
 use engine::task::Setup;
-use wire::Inputs;
+use wire::{Inputs, partition_of};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// An application.
@@ -58,9 +58,31 @@ impl Subject {
         Subject::partition(&self.setup.topics.changelog, task)
     }
 
-    pub(crate) fn outputs(&self, task: u32) -> [TopicPartition; 3] {
-        let outputs = self.setup.topics.outputs();
-        outputs.map(|topic| Subject::partition(topic, task))
+    /// The partitions of the outputs that a task writes to, of each topic.
+    pub(crate) fn outputs(&self, task: u32) -> [Vec<TopicPartition>; 3] {
+        let Setup { tasks, outputs, .. } = *self.setup;
+        let outputs: Vec<u32> = match tasks == outputs {
+            true => vec![task],
+            // Any that a customer of the task may be in.
+            false => (0..outputs).collect(),
+        };
+        let topics = self.setup.topics.outputs();
+        topics.map(|topic| {
+            let partitions = outputs.iter();
+            partitions.map(|p| Subject::partition(topic, *p)).collect()
+        })
+    }
+
+    /// Whether the customer with this key is the task's: its outputs are, whichever task wrote them.
+    pub(crate) fn is_of(&self, task: u32, key: &[u8]) -> bool {
+        let Setup { tasks, outputs, .. } = *self.setup;
+        tasks == outputs || partition_of(key, tasks) == task
+    }
+
+    /// Whether the tasks have been there from the first record on. Otherwise they began with the state
+    /// of other ones, and what came before is in no topic of theirs.
+    pub(crate) fn began_with_nothing(&self) -> bool {
+        self.setup.topics.generation == 0
     }
 
     pub(crate) fn is_routed(&self, at: &TopicPartition) -> bool {

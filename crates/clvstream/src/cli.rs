@@ -125,6 +125,8 @@ pub enum Command {
     Topics(cmd::topics::TopicsArgs),
     /// On Kafka: show who works on which task, and where tasks are kept warm
     Status(cmd::status::StatusArgs),
+    /// On Kafka: change the number of tasks, while the service is stopped
+    Repartition(cmd::repartition::RepartitionArgs),
     /// Check that the topics hold what they should, by replaying what was consumed
     Verify(cmd::verify::VerifyArgs),
     /// Work with mapping files, which let foreign data be read
@@ -150,6 +152,7 @@ impl Command {
             | Command::Tail(_)
             | Command::Topics(_)
             | Command::Status(_)
+            | Command::Repartition(_)
             | Command::Verify(_)
             | Command::Mapping(_)
             | Command::Config(_) => false,

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod export;
 pub mod mapping;
 pub mod profile;
+pub mod repartition;
 pub mod replay;
 pub mod run;
 pub mod simulate;

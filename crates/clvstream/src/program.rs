@@ -46,6 +46,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Tail(args) => cmd::tail::run(args, &loaded()?.config, &shutdown()?, out),
         Command::Topics(args) => cmd::topics::run(args, &loaded()?, out),
         Command::Status(args) => cmd::status::run(args, &loaded()?, out),
+        Command::Repartition(args) => cmd::repartition::run(args, &loaded()?, &shutdown()?, out),
         Command::Verify(args) => {
             cmd::verify::run(args, &loaded()?, global.color, &shutdown()?, out)
         }

@@ -45,7 +45,7 @@ const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is looked whether they are gone.
 const LOOK: Duration = Duration::from_millis(200);
 /// The largest number of tasks, as in the configuration.
-pub const LARGEST: u32 = 4096;
+pub const LARGEST: u32 = 1024;
 
 /// A deployment whose number of tasks may be changed.
 pub struct Repartition {
@@ -254,10 +254,18 @@ impl Repartition {
     ) -> Result<(), RuntimeError> {
         let patience = self.kafka.session_timeout + GONE_WITHIN;
         let deadline = Instant::now() + patience;
+        let mut is_told = false;
         loop {
             let members = self.cluster.members()?;
             if members.is_empty() {
                 return Ok(());
+            }
+            if !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(
+                    members = members.join(", "),
+                    seconds = patience.as_secs(),
+                    "waiting for members of the group to be gone, as they are if they have died"
+                );
             }
             if Instant::now() > deadline {
                 return Err(refused(format!(
