@@ -79,6 +79,12 @@ impl App {
         }
     }
 
+    /// Where its cluster is.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
     /// The folder of an instance's data.
     #[must_use]
     pub fn data_dir(&self, instance: &str) -> PathBuf {

@@ -25,20 +25,20 @@ const LOOK: Duration = Duration::from_millis(200);
 /// `clvstream repartition`
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-For a deployment on Kafka whose service is stopped. The new tasks get internal topics of their own; what
-the old ones know is copied there, and one transaction makes the new ones begin where the old ones
-stood. Until then nothing has happened; after it `partitions` is the new number, which the configuration
-has to say too, or say nothing.
+For a deployment on Kafka whose service is stopped. The new tasks get internal topics of their own;
+what the old ones know is copied there, and one transaction makes the new ones begin where the old
+ones stood. Until then nothing has happened; after it `partitions` is the new number, which the
+configuration has to say too, or say nothing.
 
-Killed at any point, the same command goes on where it stopped. Until it has ended no instance of the
-service starts; --abandon gives it up, and everything stays as it was.
+Killed at any point, the same command goes on where it stopped. Until it has ended no instance of
+the service starts; --abandon gives it up, and everything stays as it was.
 
-Inputs keep their partitions, and so do outputs: each customer's stay in one partition, in order. The
-internal topics of the old tasks are left there until --delete-old deletes them.
+Inputs keep their partitions, and so do outputs: each customer's stay in one partition, in order.
+The internal topics of the old tasks are left there until --delete-old deletes them.
 docs/repartition.md tells more.
 
-Exit code 0: done, or nothing to do. 1: it could not be done; what to do is said. 130: interrupted, to
-be gone on with.
+Exit code 0: done, or nothing to do. 1: it could not be done; what to do is said. 130: interrupted,
+to be gone on with.
 
 Examples:
   clvstream repartition --to 16 --dry-run
