@@ -117,9 +117,11 @@ impl From<runtime::RuntimeError> for CliError {
         use runtime::RuntimeError as E;
         match error {
             E::Interrupted => CliError::new(Exit::Interrupted, error.to_string()),
-            E::Fixed { .. } | E::OtherPartitions { .. } | E::Mapping(_) | E::UnknownTopic { .. } | E::LoadUnderWay { .. } => {
-                CliError::usage(error)
-            }
+            E::Fixed { .. }
+            | E::OtherPartitions { .. }
+            | E::Mapping(_)
+            | E::UnknownTopic { .. }
+            | E::LoadUnderWay { .. } => CliError::usage(error),
             E::Output(error) => error.into(),
             E::EventLog(EventLogError::Locked(_)) => CliError::failure(error).hint(
                 "`clvstream tail` and `clvstream topics` work beside a service that is running",

@@ -44,7 +44,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
     let partitions = top.checked(
         "partitions",
         4_u32,
-        "Partitions of every internal topic, and so the number of tasks, 1 to 1024. Chosen at the first start, recorded, and fixed from then on.",
+        "Partitions of every internal topic, and so the number of tasks, 1 to 1024. Chosen at the first start and recorded; on Kafka `clvstream repartition` changes it.",
         within(1, 1024),
     );
     let Or(workers, _) = top.checked(

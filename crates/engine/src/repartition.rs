@@ -55,11 +55,7 @@ struct Fold<'a> {
 /// The bookkeeping of each of `to` tasks, from that of the old ones, by their numbers. `inputs` are all
 /// input topics with their partitions. The chains of commits begin anew.
 #[must_use]
-pub fn bookkeeping(
-    from: &[Bookkeeping],
-    to: u32,
-    inputs: &[(TopicName, u32)],
-) -> Vec<Bookkeeping> {
+pub fn bookkeeping(from: &[Bookkeeping], to: u32, inputs: &[(TopicName, u32)]) -> Vec<Bookkeeping> {
     let fold = Fold { from, to, inputs };
     let mut books: Vec<Bookkeeping> = (0..to).map(|task| fold.clock_of(task)).collect();
     for (old, task) in from.iter().zip((0..to).cycle()) {
@@ -118,7 +114,9 @@ impl Fold<'_> {
             }
         }
         let readers = self.readers(task);
-        let readers = readers.iter().filter_map(|old| self.from.get(*old as usize));
+        let readers = readers
+            .iter()
+            .filter_map(|old| self.from.get(*old as usize));
         let came_to = readers.map(|old| old.clock.input_time).min();
         let seen = clock.sources.values().copied().min();
         clock.input_time = seen.or(came_to).unwrap_or(TimeMs::MIN);
@@ -289,8 +287,16 @@ mod tests {
             // Even numbers come from even ones.
             (2, vec![30, 20], vec![50, 40]),
             (3, vec![20; 3], vec![50; 3]),
-            (6, vec![30, 20, 30, 20, 30, 20], vec![50, 40, 50, 40, 50, 40]),
-            (8, vec![50, 40, 30, 20, 50, 40, 30, 20], vec![50, 40, 30, 20, 50, 40, 30, 20]),
+            (
+                6,
+                vec![30, 20, 30, 20, 30, 20],
+                vec![50, 40, 50, 40, 50, 40],
+            ),
+            (
+                8,
+                vec![50, 40, 30, 20, 50, 40, 30, 20],
+                vec![50, 40, 30, 20, 50, 40, 30, 20],
+            ),
         ] {
             let new = bookkeeping(&old, to, &orders(4));
             assert_eq!(frontiers(&new), lowest, "to {to}");
@@ -330,8 +336,14 @@ mod tests {
             let source = ClockSource::Upstream(task);
             book.clock.sources.get(&source).map(|time| time.0)
         };
-        assert_eq!((upstream(&new[0], 1), upstream(&new[0], 2)), (Some(40), None));
-        assert_eq!((upstream(&new[2], 0), upstream(&new[2], 1)), (Some(50), Some(40)));
+        assert_eq!(
+            (upstream(&new[0], 1), upstream(&new[0], 2)),
+            (Some(40), None)
+        );
+        assert_eq!(
+            (upstream(&new[2], 0), upstream(&new[2], 1)),
+            (Some(50), Some(40))
+        );
         assert!(new.iter().all(|book| book.clock.held_for == 0));
     }
 
@@ -341,7 +353,10 @@ mod tests {
         let new = bookkeeping(&old, 2, &orders(4));
         for book in &new {
             assert!(book.fed.is_empty());
-            assert!(book.clock.held_for > 0, "until it is known whether anybody forwards");
+            assert!(
+                book.clock.held_for > 0,
+                "until it is known whether anybody forwards"
+            );
         }
         let alone = bookkeeping(&old, 1, &orders(4));
         assert_eq!((alone[0].clock.held_for, alone[0].fed.len()), (0, 0));

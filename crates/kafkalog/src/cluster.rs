@@ -60,10 +60,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The properties are refused, or the cluster does not answer.
-    pub fn connect_to(
-        settings: Settings,
-        generation: u32,
-    ) -> Result<Arc<Cluster>, KafkaLogError> {
+    pub fn connect_to(settings: Settings, generation: u32) -> Result<Arc<Cluster>, KafkaLogError> {
         let make = |isolation| {
             BaseConsumer::from_config_and_context(&settings.reader(isolation), Plain)
                 .map_err(KafkaLogError::Client)

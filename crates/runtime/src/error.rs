@@ -219,8 +219,10 @@ fn change_partitions(is_on_kafka: bool, wanted: u32) -> String {
         true => format!(
             "`clvstream repartition --to {wanted}` changes it, while the service is stopped"
         ),
-        false => "with the embedded log it is fixed at the first start: another `data_dir` may have \
+        false => {
+            "with the embedded log it is fixed at the first start: another `data_dir` may have \
                   another one"
-            .to_owned(),
+                .to_owned()
+        }
     }
 }

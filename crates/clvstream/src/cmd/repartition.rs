@@ -94,7 +94,12 @@ pub fn run(
     let found = Repartition::of(loaded, kafka)?;
     if args.abandon {
         found.abandon()?;
-        return said(args, out, &json!({ "abandoned": true }), "Given up. The tasks are as they were.");
+        return said(
+            args,
+            out,
+            &json!({ "abandoned": true }),
+            "Given up. The tasks are as they were.",
+        );
     }
     let mut done = None;
     if let Some(to) = args.to {
@@ -201,7 +206,10 @@ fn becomes(outlook: &Outlook, to: u32) -> Vec<(String, u32, String)> {
 fn write_plan(outlook: &Outlook, to: u32, out: &mut dyn Write) -> Result<(), CliError> {
     let from = outlook.from;
     if from == to && outlook.unfinished.is_none() {
-        return Ok(writeln!(out, "There are {from} tasks already: nothing to do.")?);
+        return Ok(writeln!(
+            out,
+            "There are {from} tasks already: nothing to do."
+        )?);
     }
     let rows = becomes(outlook, to).into_iter();
     let rows = rows.map(|(topic, partitions, then)| vec![topic, partitions.to_string(), then]);
@@ -209,11 +217,17 @@ fn write_plan(outlook: &Outlook, to: u32, out: &mut dyn Write) -> Result<(), Cli
     writeln!(out, "From {from} tasks to {to}.\n")?;
     writeln!(out, "{}\n", table(&headers, rows.collect()))?;
     if let Some(unfinished) = outlook.unfinished {
-        writeln!(out, "A change to {unfinished} tasks was begun and is not finished.")?;
+        writeln!(
+            out,
+            "A change to {unfinished} tasks was begun and is not finished."
+        )?;
     }
     if outlook.routed > 0 {
         let routed = grouped(outlook.routed);
-        writeln!(out, "{routed} routed records are consumed by the old tasks first.")?;
+        writeln!(
+            out,
+            "{routed} routed records are consumed by the old tasks first."
+        )?;
     }
     for member in &outlook.members {
         writeln!(out, "Still in the group, to be stopped first: {member}.")?;

@@ -82,7 +82,10 @@ pub(crate) fn drained(broker: &Broker, tasks: u32, loads: &[&[&str]]) -> App {
 /// Nothing is wrong, and of each task it is looked whether it is so.
 #[track_caller]
 pub(crate) fn verified(app: &App, instance: &str) {
-    let output = app.command(instance, &["verify", "--json"]).output().unwrap();
+    let output = app
+        .command(instance, &["verify", "--json"])
+        .output()
+        .unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(SOUND), "{said}");
     let said: Value = serde_json::from_str(&said).unwrap();
@@ -92,7 +95,14 @@ pub(crate) fn verified(app: &App, instance: &str) {
             let check = checks.iter().find(|check| check["check"] == name);
             check.map(|check| check["outcome"].as_str().unwrap().to_owned())
         };
-        for name in ["chain", "sequences", "head", "last_outputs", "committed", "positions"] {
+        for name in [
+            "chain",
+            "sequences",
+            "head",
+            "last_outputs",
+            "committed",
+            "positions",
+        ] {
             assert_eq!(outcome(name).as_deref(), Some("passed"), "{name}: {task}");
         }
         assert_ne!(outcome("outputs").as_deref(), Some("passed"), "{task}");
@@ -107,7 +117,17 @@ pub(crate) fn topics(app: &App) -> Vec<String> {
     names.filter(|name| name.starts_with(&prefix)).collect()
 }
 
-/// What follows from orders, of every customer: columns of an export.
-pub(crate) fn columns(export: &str) -> Vec<String> {
-    export.lines().map(str::to_owned).collect()
+/// All profiles as of an instant after everything, wherever stream time stands.
+pub(crate) fn in_the_end(app: &App) -> String {
+    app.run("reader", &["export", "profiles", "--as-of=2024-06-01"])
+}
+
+/// Of two exports the first line that differs is told.
+#[track_caller]
+pub(crate) fn assert_same(export: &str, wanted: &str, when: &str) {
+    let mut pairs = export.lines().zip(wanted.lines());
+    if let Some((line, wanted)) = pairs.find(|(line, wanted)| line != wanted) {
+        panic!("{when}:\n{line}\ninstead of\n{wanted}");
+    }
+    assert_eq!(export.len(), wanted.len(), "{when}");
 }

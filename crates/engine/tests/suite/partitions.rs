@@ -7,8 +7,8 @@ use domain::event::Event;
 use domain::orders::DayTotals;
 use domain::profile::View;
 use domain::time::{DAY_MS, Day, MINUTE_MS};
-use proptest::prelude::*;
 use engine::topics::Topics;
+use proptest::prelude::*;
 use wire::partition_of;
 use wire::routed::Routed;
 
@@ -103,7 +103,11 @@ fn account(rig: &Rig, sent: usize) {
         let mut next: BTreeMap<&[u8], u64> = BTreeMap::new();
         for record in records {
             let key = record.key.as_deref().expect("a key");
-            assert_eq!(partition_of(key, rig.setup().outputs), *partition, "{topic}");
+            assert_eq!(
+                partition_of(key, rig.setup().outputs),
+                *partition,
+                "{topic}"
+            );
             let next = next.entry(key).or_insert(1);
             assert_eq!(rig.json(record)["sequence"], *next, "{topic}");
             *next += 1;

@@ -115,7 +115,9 @@ impl Rig {
     /// Another number of tasks goes on with what is there; everything routed has been consumed.
     pub(crate) fn repartition(self, to: u32) -> Rig {
         let Rig {
-            mut log, mut worker, ..
+            mut log,
+            mut worker,
+            ..
         } = self;
         let topics = Topics::of_generation("shop", self.setup.topics.generation + 1);
         let mut books = Vec::new();

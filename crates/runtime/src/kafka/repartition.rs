@@ -37,11 +37,11 @@ use crate::log::Log;
 use crate::observe::Observers;
 use crate::workers::{Shared, wall_clock};
 
-use written::{PLAN, Plan};
 pub(super) use written::refuse_unfinished;
+use written::{PLAN, Plan};
 
 /// How much longer than a session lasts the members that died are waited for.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+const GONE_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked whether they are gone.
 const LOOK: Duration = Duration::from_millis(200);
 /// The largest number of tasks, as in the configuration.
@@ -327,7 +327,9 @@ impl Repartition {
         identity.generation = plan.generation;
         identity.former.push(self.identity.incarnation.clone());
         let old = self.cluster.topics().of_tasks();
-        identity.topics.retain(|name, _| old.iter().all(|old| ***old != **name));
+        identity
+            .topics
+            .retain(|name, _| old.iter().all(|old| ***old != **name));
         identity
     }
 
@@ -377,9 +379,8 @@ impl Repartition {
         let open = planned.filter(|plan| plan.open).map(|plan| plan.generation);
         let last = planned.map_or(0, |plan| plan.generation);
         let generations = 0..=last.max(self.identity.generation);
-        let is_unused = |generation: &u32| {
-            *generation != self.identity.generation && Some(*generation) != open
-        };
+        let is_unused =
+            |generation: &u32| *generation != self.identity.generation && Some(*generation) != open;
         let names = generations.filter(is_unused).flat_map(|generation| {
             named(&Topics::of_generation(
                 self.identity_application(),

@@ -13,9 +13,9 @@ use failpoint::Point;
 use kafkalog::HandOver;
 use wire::state::{decode_day, split_day_key};
 
+use super::Progress;
 use super::hands::Hands;
 use super::written::{PLAN, Plan};
-use super::Progress;
 use crate::deployment::{IDENTITY, Identity};
 use crate::error::RuntimeError;
 
@@ -52,7 +52,9 @@ impl Hands<'_> {
                 self.look_after_group()?;
                 let entries = self.scan(task, &key)?;
                 if entries.len() == SCAN {
-                    from = entries.last().map(|(key, _)| [key, [0].as_slice()].concat());
+                    from = entries
+                        .last()
+                        .map(|(key, _)| [key, [0].as_slice()].concat());
                 }
                 copied.profiles += entries.len() as u64;
                 if is_copied {

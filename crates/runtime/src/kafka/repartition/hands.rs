@@ -86,10 +86,7 @@ impl<'d> Hands<'d> {
     }
 
     /// Takes all tasks over.
-    pub(super) fn take_over(
-        &mut self,
-        tell: &mut dyn FnMut(Progress),
-    ) -> Result<(), RuntimeError> {
+    pub(super) fn take_over(&mut self, tell: &mut dyn FnMut(Progress)) -> Result<(), RuntimeError> {
         let deployment = self.deployment;
         let inputs_of = |task| deployment.inputs_of(task);
         let all = deployment.config.partitions as usize;
@@ -99,9 +96,13 @@ impl<'d> Hands<'d> {
             let (log, stores) = (&mut self.log, &self.stores);
             let taken = self.member.take_over(log, stores, &inputs_of, TURN);
             let taken = taken.map_err(broken)?;
-            let sum = |of: fn(&engine::member::Progress) -> u64| taken.restoring.iter().map(of).sum();
+            let sum =
+                |of: fn(&engine::member::Progress) -> u64| taken.restoring.iter().map(of).sum();
             if !taken.restoring.is_empty() {
-                tell(Progress::Restoring(sum(|one| one.done), sum(|one| one.total)));
+                tell(Progress::Restoring(
+                    sum(|one| one.done),
+                    sum(|one| one.total),
+                ));
             }
             if self.member.has_all() && self.member.owned().len() == all {
                 return Ok(());
