@@ -27,6 +27,7 @@ pub use error::KafkaLogError;
 pub use follower::{Followed, Follower, Standing, Told};
 pub use marks::Appender;
 pub use onlooker::{GroupMember, Members, Onlooker};
+pub use marks::{Appender, Marks};
 pub use reader::{Reader, Seen};
 pub use settings::Settings;
 pub use transactions::{Phases, Stopping};

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::port::{OutRecord, TopicPartition};
+use engine::topics::Topics;
 
 use crate::cluster::Cluster;
 use crate::error::KafkaLogError;
 use crate::transactions::{Failure, Stopping, Transactions};
+
+/// Marks by their names.
+pub type Marks = BTreeMap<String, Vec<u8>>;
 
 /// How long reading the marks may take: longer than a dead process's transaction stays open.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,9 +31,9 @@ impl Cluster {
     ///
     /// # Errors
     /// The topic cannot be read.
-    pub fn marks(&self) -> Result<BTreeMap<String, Vec<u8>>, KafkaLogError> {
+    pub fn marks(&self) -> Result<Marks, KafkaLogError> {
         let spans = self.spans_of(&[self.marks_partition()])?;
-        let mut marks = BTreeMap::new();
+        let mut marks = Marks::new();
         let deadline = Instant::now() + PATIENCE;
         let going_on = || Instant::now() < deadline;
         let read = self.reader(spans)?.read_all(&going_on, |seen| {
@@ -96,8 +100,36 @@ impl Appender {
         records: &[OutRecord],
         marks: &[(&str, Vec<u8>)],
     ) -> Result<(), KafkaLogError> {
-        let appended = self.try_append(records, marks);
-        appended.map_err(|failure| match failure {
+        match self.try_append(records, marks, None) {
+            Ok(_) => Ok(()),
+            Err(failure) => Err(self.not_appended(failure)),
+        }
+    }
+
+    /// The same, if `may` agrees to the marks as they are when the records are with the brokers, where
+    /// everybody finds them who looks how far there is to read; answers whether. So whoever has set a
+    /// mark, and then found nothing left to read, is sure that nothing is appended against it.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub fn append_if(
+        &mut self,
+        records: &[OutRecord],
+        marks: &[(&str, Vec<u8>)],
+        may: &dyn Fn(&Marks) -> bool,
+    ) -> Result<bool, KafkaLogError> {
+        let appended = self.try_append(records, marks, Some(may));
+        appended.map_err(|failure| self.not_appended(failure))
+    }
+
+    /// The topics that it knows.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        self.cluster.topics()
+    }
+
+    fn not_appended(&mut self, failure: Failure) -> KafkaLogError {
+        match failure {
             Failure::Halt(error) => error,
             // A broker may say that the transaction is to be aborted where it has been fenced: that shows
             // when it is.
@@ -111,23 +143,33 @@ impl Appender {
             Failure::Unknown(what) => {
                 KafkaLogError::Restart(format!("appending, with an unknown outcome: {what}"))
             }
-        })
+        }
     }
 
     fn try_append(
         &mut self,
         records: &[OutRecord],
         marks: &[(&str, Vec<u8>)],
-    ) -> Result<(), Failure> {
+        may: Option<&dyn Fn(&Marks) -> bool>,
+    ) -> Result<bool, Failure> {
         self.transactions.begin()?;
         for record in records {
             self.transactions.send(record, 0)?;
+        }
+        if let Some(may) = may {
+            // Before marks of its own: those of an open transaction would be waited for.
+            self.transactions.flush()?;
+            let known = self.cluster.marks();
+            if !may(&known.map_err(|error| Failure::Abort(error.to_string()))?) {
+                self.transactions.abort()?;
+                return Ok(false);
+            }
         }
         for (name, value) in marks {
             let record = self.cluster.mark_record(name, Some(value.clone()));
             self.transactions.send(&record, 0)?;
         }
         self.transactions.commit()?;
-        Ok(())
+        Ok(true)
     }
 }

@@ -255,6 +255,18 @@ impl Transactions {
         }
     }
 
+    /// Waits until everything that was added is with the brokers, or could not be delivered.
+    pub(crate) fn flush(&self) -> Result<(), Failure> {
+        while let Err(error) = self.producer.flush(SLICE) {
+            if (self.stopping)() || self.began.elapsed() > self.longest {
+                return Err(Failure::Abort(format!(
+                    "records are not delivered: {error}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Adds the positions of the group's member to the transaction.
     pub(crate) fn offsets(
         &mut self,

@@ -35,7 +35,7 @@ pub(crate) const IDENTITY: &str = "deployment";
 /// What was chosen at the first start.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    application: String,
+    pub(crate) application: String,
     pub(crate) partitions: u32,
     pub(crate) currency: String,
     pub(crate) decimals: u8,

@@ -110,6 +110,12 @@ pub enum RuntimeError {
         /// The number that there will be.
         to: u32,
     },
+    /// The number of tasks is being changed, or has been, since this process began.
+    #[error(
+        "the number of tasks is being changed, or has been since this began: run it again when \
+         `clvstream repartition` is done; what was committed is kept"
+    )]
+    TasksMoved,
     /// The number of tasks cannot be changed as things are.
     #[error("{0}")]
     Repartition(String),

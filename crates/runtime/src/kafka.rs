@@ -17,7 +17,7 @@ use config::{Config, Kafka, Loaded};
 use domain::money::Currency;
 use engine::port::TopicName;
 use kafkalog::topics::{self, Create, Desired, Purpose, TopicRetention, TopicState};
-use kafkalog::{Cluster, KafkaLogError, Settings, Sizes, Stopping};
+use kafkalog::{Cluster, KafkaLogError, Marks, Settings, Sizes, Stopping};
 use rustc_hash::FxHasher;
 
 use crate::deployment::{Deployment, IDENTITY, Identity, identify};
@@ -98,30 +98,34 @@ fn try_open(
 
 /// Connects to the topics of the tasks that there are, and reads what is written down about the
 /// application; nothing before its first start.
-fn connect(
-    config: &Config,
-    kafka: &Kafka,
-) -> Result<(Arc<Cluster>, BTreeMap<String, Vec<u8>>), RuntimeError> {
+fn connect(config: &Config, kafka: &Kafka) -> Result<(Arc<Cluster>, Marks), RuntimeError> {
     let cluster = Cluster::connect(settings(config, kafka)?)?;
     let marks = match cluster.partition_counts()?.get(&*cluster.topics().marks) {
         Some(_) => cluster.marks()?,
-        None => BTreeMap::new(),
+        None => Marks::new(),
     };
-    let generation = match marks.get(IDENTITY) {
-        Some(known) => {
-            let identity: Identity =
-                serde_json::from_slice(known).map_err(RuntimeError::Identity)?;
-            identity.generation
-        }
-        None => 0,
-    };
-    match generation {
+    match generation_in(&marks)? {
         0 => Ok((cluster, marks)),
-        _ => Ok((
-            Cluster::connect_to(settings(config, kafka)?, generation)?,
-            marks,
-        )),
+        generation => {
+            let settings = settings(config, kafka)?;
+            Ok((Cluster::connect_to(settings, generation)?, marks))
+        }
     }
+}
+
+/// Of which generation the tasks are.
+fn generation_in(marks: &Marks) -> Result<u32, RuntimeError> {
+    let Some(known) = marks.get(IDENTITY) else {
+        return Ok(0);
+    };
+    let identity: Identity = serde_json::from_slice(known).map_err(RuntimeError::Identity)?;
+    Ok(identity.generation)
+}
+
+/// Whether the tasks of `generation` are those that there are, and stay so for now.
+pub(crate) fn tasks_are_there(marks: &Marks, generation: u32) -> bool {
+    let is_theirs = generation_in(marks).is_ok_and(|of| of == generation);
+    is_theirs && repartition::refuse_unfinished(marks).is_ok()
 }
 
 /// What was written down, or is to be written, as it is now; answers too whether it is new.
@@ -345,4 +349,38 @@ impl Deployment {
 /// How long a worker waits before it joins anew, the `n`th time in a row.
 fn pause(n: u32) -> Duration {
     Duration::from_millis(100 << n.min(6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_to_tasks_that_are_gone_or_are_about_to_go() {
+        let config = config::parse("test", "", &[]).expect("defaults");
+        let (identity, _) = identify(None, &config, None).expect("a first start");
+        let mut marks = Marks::new();
+        assert!(
+            tasks_are_there(&marks, 0),
+            "before anything is written down"
+        );
+        let mut set = |name: &str, value: &Identity| {
+            let bytes = serde_json::to_vec(value).expect("JSON");
+            marks.insert(name.to_owned(), bytes);
+            marks.clone()
+        };
+        let known = set(IDENTITY, &identity);
+        assert!(tasks_are_there(&known, 0));
+        assert!(!tasks_are_there(&known, 1));
+        let moved = Identity {
+            generation: 2,
+            ..identity
+        };
+        let known = set(IDENTITY, &moved);
+        assert!(!tasks_are_there(&known, 0));
+        assert!(tasks_are_there(&known, 2));
+        let begun = br#"{"from":4,"to":6,"generation":3,"open":true}"#;
+        marks.insert("repartition".to_owned(), begun.to_vec());
+        assert!(!tasks_are_there(&marks, 2));
+    }
 }

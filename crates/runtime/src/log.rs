@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use engine::port::{OutRecord, TopicPartition};
 use eventlog::EmbeddedLog;
-use kafkalog::{Cluster, Stopping};
+use kafkalog::{Cluster, Marks, Stopping};
 
 use crate::error::RuntimeError;
+use crate::kafka::tasks_are_there;
 use crate::workers::wall_clock;
 
 /// A deployment's log.
@@ -118,8 +119,30 @@ impl Appender {
     ) -> Result<(), RuntimeError> {
         match self {
             Appender::Embedded(log) => log.append(records, wall_clock(), marks)?,
-            Appender::Kafka(appender) => appender.append(records, marks)?,
+            Appender::Kafka(appender) => append_on_kafka(appender, records, marks)?,
         };
         Ok(())
+    }
+}
+
+/// What goes to tasks goes to those that there are: who appends is no member of the group, and does not
+/// hear otherwise that they are being handed over to others.
+fn append_on_kafka(
+    appender: &mut kafkalog::Appender,
+    records: &[OutRecord],
+    marks: &[(&str, Vec<u8>)],
+) -> Result<(), RuntimeError> {
+    let topics = appender.topics();
+    if records
+        .iter()
+        .all(|record| record.target.topic != topics.routed)
+    {
+        return Ok(appender.append(records, marks)?);
+    }
+    let generation = topics.generation;
+    let are_there = |marks: &Marks| tasks_are_there(marks, generation);
+    match appender.append_if(records, marks, &are_there)? {
+        true => Ok(()),
+        false => Err(RuntimeError::TasksMoved),
     }
 }

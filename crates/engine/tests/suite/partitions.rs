@@ -1,7 +1,7 @@
 //! However many tasks there are and wherever an event was first read: the same profiles, the same
 //! days, and every record accounted for (I7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use domain::event::Event;
 use domain::orders::DayTotals;
@@ -27,12 +27,26 @@ enum Keyed {
     Anyhow,
 }
 
-/// When the number of tasks is changed to which other one: after so many hundredths of the events, of
-/// which the last few are in the inputs and not consumed.
+/// When the number of tasks is changed to which other one: after so many hundredths of the events. By then
+/// the last few are in the inputs and not consumed; and one partition is far behind.
 type Changes<'a> = &'a [(usize, u32)];
 
-/// So many hundredths.
+/// So many hundredths are not consumed.
 const UNREAD: usize = 5;
+/// For so many hundredths nothing comes in the partition that is behind.
+const BEHIND: usize = 30;
+
+impl Keyed {
+    /// The partition of an event among so many.
+    fn partition_of(self, event: &Event, partitions: u32) -> u32 {
+        let key = event.owner().expect("an owner").key();
+        match self {
+            Keyed::Rightly => partition_of(key.as_bytes(), partitions),
+            Keyed::Otherwise => partition_of(format!("other {key}").as_bytes(), partitions),
+            Keyed::Anyhow => partition_of(event.id.as_bytes(), partitions),
+        }
+    }
+}
 
 type Settled = (BTreeMap<String, View>, BTreeMap<Day, DayTotals>);
 
@@ -49,26 +63,41 @@ fn settle_over(
     budget: usize,
 ) -> Settled {
     let mut rig = Rig::new(tasks);
-    let mut changes = changes.iter().peekable();
+    if !changes.is_empty() && matches!(keyed, Keyed::Rightly) {
+        // Nobody waits for contact, which does not come: each task has a clock of its own.
+        rig.control_all(&Routed::Idle);
+        rig.run(budget);
+    }
+    let mut changes = changes.iter().zip(0..).peekable();
+    let mut seen = BTreeSet::new();
+    let mut behind = Vec::new();
     for (at, event) in arrivals.iter().enumerate() {
         let is_after = |hundredths: usize| at * 100 >= hundredths * arrivals.len();
-        if changes.peek().is_some_and(|(after, _)| !is_after(*after)) {
+        if changes
+            .peek()
+            .is_some_and(|((after, _), _)| !is_after(*after))
+        {
             rig.run(budget);
         }
-        if let Some((_, to)) = changes.next_if(|(after, _)| is_after(after + UNREAD)) {
+        if let Some(((_, to), _)) = changes.next_if(|((after, _), _)| is_after(after + UNREAD)) {
+            for (partition, event) in behind.drain(..) {
+                rig.send_to(partition, event);
+            }
             rig = rig.repartition(*to);
         }
-        let partition = match keyed {
-            Keyed::Rightly => {
-                let key = event.owner().expect("an owner").key();
-                partition_of(key.as_bytes(), tasks)
-            }
-            Keyed::Otherwise => {
-                let key = event.owner().expect("an owner").key();
-                partition_of(format!("other {key}").as_bytes(), tasks)
-            }
-            Keyed::Anyhow => partition_of(event.id.as_bytes(), tasks),
-        };
+        let partition = keyed.partition_of(event, tasks);
+        let lags = changes.peek().is_some_and(|((after, _), change)| {
+            // One that was never heard of would not be waited for.
+            let which = (*change % tasks, seen.contains(&partition));
+            which == (partition, true) && is_after(after.saturating_sub(BEHIND))
+        });
+        match lags {
+            true => behind.push((partition, event)),
+            false => rig.send_to(partition, event),
+        }
+        seen.insert(partition);
+    }
+    for (partition, event) in behind.drain(..) {
         rig.send_to(partition, event);
     }
     rig.run(budget);
@@ -78,6 +107,9 @@ fn settle_over(
     });
     rig.run(budget);
     account(&rig, arrivals.len());
+    if arrivals.is_sorted_by_key(|event| event.time) {
+        assert_eq!(rig.counts().late, 0, "what comes in order is not late");
+    }
     (rig.views(), rig.days())
 }
 

@@ -9,6 +9,7 @@
     reason = "a test fails by panicking, and prints what it measures"
 )]
 
+mod appending;
 mod scaling;
 mod shop;
 mod standby;

@@ -187,6 +187,8 @@ impl Repartition {
         self.wait_until_alone(shared, tell)?;
         let plan = self.begin(to)?;
         failpoint::reach(Point::Planned);
+        let data_dir = &self.loaded.config.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|e| RuntimeError::folder(data_dir, e))?;
         let deployment = self.deployment()?;
         let nobody = Observers::default();
         let mut hands = Hands::join(&deployment, &self.cluster, &nobody, shared)?;
@@ -311,8 +313,6 @@ impl Repartition {
     fn deployment(&self) -> Result<Deployment, RuntimeError> {
         let config = self.loaded.config.clone();
         let shared = memory_of(&config);
-        std::fs::create_dir_all(&config.data_dir)
-            .map_err(|e| RuntimeError::folder(&config.data_dir, e))?;
         let log = Log::Kafka(Arc::clone(&self.cluster));
         let incarnation = self.identity.incarnation.clone().into_bytes();
         let none = BTreeMap::new();

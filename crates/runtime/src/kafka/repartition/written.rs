@@ -1,8 +1,7 @@
 //! What is written down about a change of the number of tasks, as a mark, from its beginning to its end.
 
-use std::collections::BTreeMap;
-
 use engine::chain::Head;
+use kafkalog::Marks;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RuntimeError;
@@ -31,9 +30,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The one among the marks.
-    pub(super) fn in_marks(
-        marks: &BTreeMap<String, Vec<u8>>,
-    ) -> Result<Option<Plan>, RuntimeError> {
+    pub(super) fn in_marks(marks: &Marks) -> Result<Option<Plan>, RuntimeError> {
         let plan = marks.get(PLAN).map(|bytes| serde_json::from_slice(bytes));
         plan.transpose().map_err(RuntimeError::Identity)
     }
@@ -56,7 +53,7 @@ impl Plan {
 }
 
 /// While the number of tasks is being changed nobody else works on the deployment.
-pub(crate) fn refuse_unfinished(marks: &BTreeMap<String, Vec<u8>>) -> Result<(), RuntimeError> {
+pub(crate) fn refuse_unfinished(marks: &Marks) -> Result<(), RuntimeError> {
     match Plan::in_marks(marks)? {
         Some(Plan {
             open: true,
@@ -106,9 +103,9 @@ mod tests {
     fn only_what_is_unfinished_keeps_others_away() {
         let marks = |plan: &Plan| {
             let bytes = serde_json::to_vec(plan).unwrap_or_default();
-            BTreeMap::from([(PLAN.to_owned(), bytes)])
+            Marks::from([(PLAN.to_owned(), bytes)])
         };
-        assert!(refuse_unfinished(&BTreeMap::new()).is_ok());
+        assert!(refuse_unfinished(&Marks::new()).is_ok());
         let refused = refuse_unfinished(&marks(&plan()));
         assert!(matches!(
             refused,
