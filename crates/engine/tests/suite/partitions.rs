@@ -65,7 +65,7 @@ fn settle_over(
     let mut rig = Rig::new(tasks);
     if !changes.is_empty() && matches!(keyed, Keyed::Rightly) {
         // Nobody waits for contact, which does not come: each task has a clock of its own.
-        rig.control_all(&Routed::Idle);
+        rig.control_all(&Routed::Alone);
         rig.run(budget);
     }
     let mut changes = changes.iter().zip(0..).peekable();
