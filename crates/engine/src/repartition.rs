@@ -230,6 +230,7 @@ pub fn beginning(
     let consumed = Consumed {
         positions,
         order: Vec::new(),
+        quarantined: Vec::new(),
         peeked: None,
     };
     let previous = Head::default();

@@ -111,6 +111,21 @@ impl Trial {
         }
     }
 
+    /// For a task that takes over, from tasks with these trials, the inputs that `reads` says: what is known
+    /// of their records.
+    #[must_use]
+    pub fn handed_over<'t>(
+        from: impl IntoIterator<Item = &'t Trial>,
+        reads: &dyn Fn(&TopicPartition) -> bool,
+    ) -> Trial {
+        let known = from.into_iter().flat_map(|trial| &trial.deaths);
+        let deaths = known.filter(|(place, _)| reads(&place.at)).cloned();
+        Trial {
+            deaths: deaths.take(KEPT).collect(),
+            ..Trial::default()
+        }
+    }
+
     /// Whether the process that has claimed the task now has to expect that it dies of it.
     #[must_use]
     pub fn is_careful(&self) -> bool {
@@ -228,6 +243,22 @@ mod tests {
             },
             offset,
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_record_goes_with_its_partition() {
+        let deadly = |topic: &str| Trial {
+            by: name("a process"),
+            fruitless: 1,
+            trying: None,
+            deaths: vec![(place(topic, 7), DEADLY)],
+        };
+        let old = [deadly("orders"), deadly("clicks"), Trial::default()];
+        let new = Trial::handed_over(&old, &|at| &*at.topic == "clicks");
+        let quarantined: Vec<_> = new.quarantined().cloned().collect();
+        assert_eq!(quarantined, [place("clicks", 7)]);
+        assert!(!new.is_open(), "nobody has begun to work on the new one");
+        assert_eq!(Trial::handed_over(&old, &|_| false), Trial::default());
     }
 
     #[test]

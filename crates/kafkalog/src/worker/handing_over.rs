@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use engine::chain::Head;
 use engine::port::{OutRecord, TopicPartition};
+use engine::trial::{Beside, Trial};
 use failpoint::Point;
 use rdkafka::consumer::Consumer;
 
@@ -90,13 +91,22 @@ impl KafkaWorker {
             .collect();
         positions.extend(what.heads.keys().map(|at| (at.clone(), 0)));
         let list = list_of(&positions).map_err(Failure::Halt)?;
+        let tasks = u32::try_from(what.heads.len()).unwrap_or(u32::MAX);
         for mut element in list.elements() {
             let at = TopicPartition {
                 topic: Arc::from(element.topic()),
                 partition: element.partition().cast_unsigned(),
             };
             element.set_metadata(match what.heads.get(&at) {
-                Some(head) => head.to_string(),
+                Some(head) => {
+                    // Records that it reads, and at which processes died under whoever read them before.
+                    let reads =
+                        |input: &TopicPartition| input.partition % tasks.max(1) == at.partition;
+                    let trials = self.beside.values().map(|stood| &stood.trial);
+                    let trial = Trial::handed_over(trials, &reads);
+                    let head = Some(*head);
+                    Beside { head, trial }.to_string()
+                }
                 None => moved_to(what.generation),
             });
         }
