@@ -1,0 +1,166 @@
+//! The fit of Pareto/NBD, in the variables ln r, ln(r/α), ln s and ln(s/β).
+
+use super::sample::{Cell, Indexed, Sample};
+use super::search::{Search, error_of};
+use super::{Boundary, Estimate, FitError, FitOptions, Fitted};
+use crate::pareto::ParetoNbd;
+use crate::special::{digamma, ln_gamma_ratio};
+
+/// Bounds of the variables, those of the rates against the sample's rate of ordering and its longest age.
+const BOUNDS: [(f64, f64); 4] = [(-9.0, 11.5), (-9.0, 9.0), (-7.0, 11.5), (-18.0, 14.0)];
+/// Starts: r, s, mean rate of dropping out by the longest age.
+const STARTS: [[f64; 3]; 3] = [[0.5, 0.6, 2.0], [1.5, 2.0, 0.5], [0.5, 0.5, 0.1]];
+
+/// Fits Pareto/NBD; times of the model are in the cells' unit.
+///
+/// # Errors
+/// Where the data are too little, and where the search does not end.
+pub fn fit_pareto(cells: &[Cell], options: &FitOptions) -> Result<Fitted<ParetoNbd>, FitError> {
+    let sample = Sample::new(cells, options)?;
+    let pools = sample.pooled();
+    let at = |point: &[f64; 4]| model_at(point, &sample);
+    let objective = |of: &Sample, point: &[f64; 4]| {
+        let model = at(point);
+        let (value, [r, alpha, s, beta]) = objective(&model, of, options.l2);
+        let variables = [
+            model.r * r + model.alpha * alpha,
+            -model.alpha * alpha,
+            model.s * s + model.beta * beta,
+            -model.beta * beta,
+        ];
+        (value, variables)
+    };
+    let exact = |point: &[f64; 4]| objective(&sample, point);
+    let on_pools = pools
+        .as_ref()
+        .map(|pools| move |point: &[f64; 4]| objective(pools, point));
+    let starts = STARTS.map(|[r, s, rate]| [libm::log(r), 0.2, libm::log(s), libm::log(rate)]);
+    let found = Search {
+        exact: &exact,
+        pooled: on_pools.as_ref().map(|f| f as _),
+        bounds: BOUNDS,
+        starts: &starts,
+        customers: sample.customers,
+        idle: &[(3, 2)],
+    }
+    .run();
+    let model = at(&found.point);
+    let ln_likelihood = -self::objective(&model, &sample, 0.0).0 * sample.customers;
+    if !found.ended {
+        return Err(FitError::NoEnd { ln_likelihood });
+    }
+    let named = |name, value, slope| Estimate {
+        name,
+        value,
+        ln_error: error_of(found.covariance.as_ref(), slope),
+    };
+    let limits = [
+        (found.at_low[0], Boundary::FewOrder),
+        (found.at_high[0], Boundary::SameRate),
+        (found.at_low[3], Boundary::NobodyDropsOut),
+        (found.at_high[3], Boundary::EverybodyDropsOut),
+        (
+            found.at_low[2] && !found.at_low[3],
+            Boundary::DropoutAtOnceOrNever,
+        ),
+        (found.at_high[2] && !found.at_low[3], Boundary::SameDropout),
+    ];
+    Ok(Fitted {
+        model,
+        estimates: vec![
+            named("r", model.r, [1.0, 0.0, 0.0, 0.0]),
+            named("alpha", model.alpha, [1.0, -1.0, 0.0, 0.0]),
+            named("s", model.s, [0.0, 0.0, 1.0, 0.0]),
+            named("beta", model.beta, [0.0, 0.0, 1.0, -1.0]),
+        ],
+        ln_likelihood,
+        customers: sample.customers as u64,
+        cells: sample.cells.len(),
+        boundaries: limits.iter().filter(|l| l.0).map(|l| l.1).collect(),
+        starts: starts.len(),
+        agreeing: found.agreeing,
+    })
+}
+
+fn model_at(point: &[f64; 4], sample: &Sample) -> ParetoNbd {
+    let [r, rate, s, dropout] = point.map(libm::exp);
+    ParetoNbd {
+        r,
+        alpha: r / (rate * sample.rate),
+        s,
+        beta: s * sample.longest / dropout,
+    }
+}
+
+/// Mean negative log-likelihood of a customer with the penalty, and its derivatives by r, α, s and β.
+fn objective(model: &ParetoNbd, sample: &Sample, l2: f64) -> (f64, [f64; 4]) {
+    let mut sum = 0.0;
+    let mut slope = [0.0; 4];
+    let of_r = digamma(model.r);
+    for &(x, weight) in &sample.counts {
+        sum += weight * ln_gamma_ratio(model.r, x);
+        slope[0] += weight * (digamma(model.r + x) - of_r);
+    }
+    for cell in &sample.cells {
+        let (value, by) = of_cell(model, sample, cell);
+        sum += cell.weight * value;
+        for (total, part) in slope.iter_mut().zip(by) {
+            *total += cell.weight * part;
+        }
+    }
+    let mut value = -sum / sample.customers;
+    let mut gradient = slope.map(|s| -s / sample.customers);
+    let scale = sample.longest;
+    for (i, (parameter, scale)) in [
+        (model.r, 1.0),
+        (model.alpha, scale),
+        (model.s, 1.0),
+        (model.beta, scale),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let ln = libm::log(parameter / scale);
+        value += l2 * ln * ln;
+        gradient[i] += 2.0 * l2 * ln / parameter;
+    }
+    (value, gradient)
+}
+
+/// The log-likelihood of a cell but for what depends on its count only, and its derivatives.
+fn of_cell(model: &ParetoNbd, sample: &Sample, cell: &Indexed) -> (f64, [f64; 4]) {
+    let ParetoNbd { r, alpha, s, beta } = *model;
+    let x = sample.counts[cell.count as usize].0;
+    let (recency, age) = (
+        sample.times[cell.recency as usize],
+        sample.times[cell.age as usize],
+    );
+    let n = r + x;
+    let (a, b) = (alpha + age, beta + age);
+    let (ln_a, ln_b) = (libm::log1p(age / alpha), libm::log1p(age / beta));
+    let alive = -r * ln_a - x * libm::log(a) - s * ln_b;
+    let by_alive = [-ln_a, r / alpha - n / a, -ln_b, s / beta - s / b];
+    let since = age - recency;
+    if since <= 0.0 {
+        return (alive, by_alive);
+    }
+    // What is added where the customer dropped out since: odds times as much, with the derivatives of their
+    // logarithm.
+    let powers = model.since_last(x, recency);
+    let [integral, by_n, by_m, by_a, by_b] = powers.moments(since, |w, ln_a, ln_b| {
+        [1.0, ln_a, ln_b, w / (powers.a + w), w / (powers.b + w)]
+    });
+    let growth = (libm::log1p(since / powers.a), libm::log1p(since / powers.b));
+    let ln_odds = libm::log(s / powers.b * integral) + n * growth.0 + s * growth.1;
+    let by_odds = [
+        growth.0 - by_n / integral,
+        n * (1.0 / a - 1.0 / powers.a) + n * (by_a / integral) / powers.a,
+        1.0 / s + growth.1 - by_m / integral,
+        s * (1.0 / b - 1.0 / powers.b) - 1.0 / powers.b + (s + 1.0) * (by_b / integral) / powers.b,
+    ];
+    let dead = 1.0 - crate::special::logistic_of_minus(ln_odds);
+    (
+        alive + crate::special::softplus(ln_odds),
+        std::array::from_fn(|i| by_alive[i] + dead * by_odds[i]),
+    )
+}

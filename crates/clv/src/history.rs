@@ -1,0 +1,71 @@
+//! What a model knows of a customer: how many repeat orders, when the last was, how old the relation is.
+
+/// Repeat orders and times, all since the first order and in the unit of time of the parameters.
+///
+/// Orders of one day count as one; the first day's do not count. Made by [`History::new`] only, so that the
+/// models need not check: `0 ≤ recency ≤ age < ∞`, and recency is 0 without a repeat order.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct History {
+    repeats: u32,
+    recency: f64,
+    age: f64,
+}
+
+impl History {
+    /// The nearest history that can be: times that are negative or no number become 0, recency is at most
+    /// age, and 0 without repeat orders.
+    #[must_use]
+    pub fn new(repeats: u32, recency: f64, age: f64) -> History {
+        let age = age.clamp(0.0, f64::MAX);
+        let age = if age.is_nan() { 0.0 } else { age };
+        let recency = if repeats == 0 || recency.is_nan() {
+            0.0
+        } else {
+            recency.clamp(0.0, age)
+        };
+        History {
+            repeats,
+            recency,
+            age,
+        }
+    }
+
+    /// Days with an order after the first: x.
+    #[must_use]
+    pub fn repeats(&self) -> u32 {
+        self.repeats
+    }
+
+    /// Time from the first order to the last: t_x.
+    #[must_use]
+    pub fn recency(&self) -> f64 {
+        self.recency
+    }
+
+    /// Time from the first order to now: T.
+    #[must_use]
+    pub fn age(&self) -> f64 {
+        self.age
+    }
+
+    /// The same history seen at another age, not before the last order.
+    #[must_use]
+    pub fn at_age(&self, age: f64) -> History {
+        History::new(self.repeats, self.recency, age.max(self.recency))
+    }
+
+    pub(crate) fn x(&self) -> f64 {
+        f64::from(self.repeats)
+    }
+}
+
+/// When P(alive) falls to a threshold if no further order comes.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Crossing {
+    /// It is there, or below, at the history's age already.
+    Already,
+    /// At this age, later than the history's.
+    AtAge(f64),
+    /// It stays above for as long as numbers go.
+    Never,
+}

@@ -1,0 +1,208 @@
+//! A customer's purchases by day, and what the models take from them.
+//!
+//! Orders of one day count as one purchase, as in the literature; what a day came to is the sum of its
+//! orders less what was given back of them. Statistics are a function of the orders that count and the refunds,
+//! whatever order they came in: adding and cancelling an order leaves no trace.
+
+use domain::money::Minor;
+use domain::time::Day;
+
+use crate::history::History;
+
+/// What the models keep of a customer. T follows from the day on which one asks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Statistics {
+    /// Days with an order after the first: x.
+    pub repeats: u32,
+    /// Day of the first order that counts.
+    pub first: Day,
+    /// Day of the last.
+    pub last: Day,
+    /// What the repeat days came to. Below nothing where more was given back than they brought.
+    pub spent: Minor,
+}
+
+impl Statistics {
+    /// The history in days as of `now`, a time in days since 1970-01-01; never before the last order.
+    ///
+    /// Recency is of whole days, age as exact as `now` is.
+    #[must_use]
+    pub fn history(&self, now: f64) -> History {
+        let first = f64::from(self.first.0);
+        let recency = f64::from(self.last.0) - first;
+        History::new(self.repeats, recency, (now - first).max(recency))
+    }
+}
+
+/// One day with orders or refunds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct OfDay {
+    day: Day,
+    /// Orders that were not cancelled.
+    orders: u32,
+    net: Minor,
+}
+
+/// A customer's purchases by day.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Purchases {
+    /// Sorted; a day of no order and no money is left out.
+    days: Vec<OfDay>,
+}
+
+impl Purchases {
+    /// Takes in an order of `day` that came to `net`.
+    pub fn add_order(&mut self, day: Day, net: Minor) {
+        self.change(day, |of| {
+            of.orders = of.orders.saturating_add(1);
+            of.net += net;
+        });
+    }
+
+    /// Takes back an order of `day` that came to `net`, as if it had never been: where it was the day's only one,
+    /// the day does not count either.
+    pub fn cancel_order(&mut self, day: Day, net: Minor) {
+        self.change(day, |of| {
+            of.orders = of.orders.saturating_sub(1);
+            of.net -= net;
+        });
+    }
+
+    /// Takes in that `amount` was given back of an order of `day`, the day of the order and not of the
+    /// refund. The purchase still counts, for less; also where everything was given back.
+    pub fn refund(&mut self, day: Day, amount: Minor) {
+        self.change(day, |of| of.net -= amount);
+    }
+
+    fn change(&mut self, day: Day, change: impl FnOnce(&mut OfDay)) {
+        // Most come on the last day or after it.
+        let at = match self.days.last() {
+            Some(last) if last.day < day => Err(self.days.len()),
+            Some(last) if last.day == day => Ok(self.days.len() - 1),
+            _ => self.days.binary_search_by_key(&day, |of| of.day),
+        };
+        let at = at.unwrap_or_else(|at| {
+            let none = OfDay {
+                day,
+                orders: 0,
+                net: Minor::ZERO,
+            };
+            self.days.insert(at, none);
+            at
+        });
+        change(&mut self.days[at]);
+        if self.days[at].orders == 0 && self.days[at].net == Minor::ZERO {
+            self.days.remove(at);
+        }
+    }
+
+    /// What the models take; `None` for a customer without an order that counts, of whom they say nothing.
+    ///
+    /// Refunds that stand on a day without an order (of an order that was cancelled) do not count.
+    #[must_use]
+    pub fn statistics(&self) -> Option<Statistics> {
+        let mut with_orders = self.days.iter().filter(|of| of.orders > 0);
+        let first = with_orders.next()?.day;
+        let mut statistics = Statistics {
+            repeats: 0,
+            first,
+            last: first,
+            spent: Minor::ZERO,
+        };
+        for of in with_orders {
+            statistics.repeats += 1;
+            statistics.last = of.day;
+            statistics.spent += of.net;
+        }
+        Some(statistics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An order or what befell one: day, amount.
+    #[derive(Clone, Copy)]
+    enum Did {
+        Order(i32, i64),
+        Cancel(i32, i64),
+        Refund(i32, i64),
+    }
+    use Did::{Cancel, Order, Refund};
+
+    fn after(all: &[Did]) -> Option<(u32, i32, i32, i64)> {
+        let mut purchases = Purchases::default();
+        for did in all {
+            match *did {
+                Order(day, net) => purchases.add_order(Day(day), Minor(net)),
+                Cancel(day, net) => purchases.cancel_order(Day(day), Minor(net)),
+                Refund(day, amount) => purchases.refund(Day(day), Minor(amount)),
+            }
+        }
+        purchases
+            .statistics()
+            .map(|s| (s.repeats, s.first.0, s.last.0, s.spent.0))
+    }
+
+    #[test]
+    fn statistics_follow_orders_cancellations_and_refunds() {
+        for (all, expected) in [
+            (&[][..], None),
+            (&[Order(5, 100)], Some((0, 5, 5, 0))),
+            // Orders of one day are one purchase, of the first day none.
+            (&[Order(5, 100), Order(5, 50)], Some((0, 5, 5, 0))),
+            (
+                &[Order(5, 100), Order(7, 50), Order(7, 8)],
+                Some((1, 5, 7, 58)),
+            ),
+            // Late ones count in their place.
+            (&[Order(7, 50), Order(5, 100)], Some((1, 5, 7, 50))),
+            // The first cancelled: the second is the first now.
+            (
+                &[Order(5, 100), Order(7, 50), Cancel(5, 100)],
+                Some((0, 7, 7, 0)),
+            ),
+            // One of two orders of a day cancelled: the day still counts.
+            (
+                &[Order(5, 1), Order(7, 50), Order(7, 8), Cancel(7, 8)],
+                Some((1, 5, 7, 50)),
+            ),
+            // The only order cancelled: nothing to say.
+            (&[Order(5, 100), Cancel(5, 100)], None),
+            (&[Order(5, 100), Refund(5, 100), Cancel(5, 100)], None),
+            // Refunds lower the order's own day, to below nothing too.
+            (
+                &[Order(5, 1), Order(7, 50), Refund(7, 20)],
+                Some((1, 5, 7, 30)),
+            ),
+            (
+                &[Order(5, 1), Order(7, 50), Refund(7, 80)],
+                Some((1, 5, 7, -30)),
+            ),
+            // Of the first order: repeat spend is none of it.
+            (&[Order(5, 100), Refund(5, 100)], Some((0, 5, 5, 0))),
+            // A refund that comes before its order.
+            (
+                &[Refund(7, 20), Order(5, 1), Order(7, 50)],
+                Some((1, 5, 7, 30)),
+            ),
+        ] {
+            assert_eq!(after(all), expected);
+        }
+    }
+
+    #[test]
+    fn age_is_never_before_the_last_order() {
+        let statistics = Statistics {
+            repeats: 2,
+            first: Day(100),
+            last: Day(130),
+            spent: Minor(900),
+        };
+        let history = statistics.history(130.5);
+        assert_eq!((history.recency(), history.age()), (30.0, 30.5));
+        let history = statistics.history(90.0);
+        assert_eq!((history.recency(), history.age()), (30.0, 30.0));
+    }
+}

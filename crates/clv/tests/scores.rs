@@ -1,0 +1,194 @@
+//! Scores: equal to the models' own answers, intervals that hold as many as they say, sensible at the extremes.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use clv::beta_geometric::{BetaGeometric, Variant};
+use clv::gamma_gamma::GammaGamma;
+use clv::history::History;
+use clv::scorer::{Horizon, Scorer};
+use support::off;
+use support::simulate::Random;
+
+const MODELS: [BetaGeometric; 4] = [
+    // CDNOW in days.
+    BetaGeometric {
+        variant: Variant::Mbg,
+        r: 0.52484,
+        alpha: 43.28,
+        a: 0.89136,
+        b: 1.614,
+    },
+    BetaGeometric {
+        variant: Variant::Bg,
+        r: 0.24259,
+        alpha: 30.9,
+        a: 0.79292,
+        b: 2.42591,
+    },
+    // Nobody drops out; a frequent, uniform crowd.
+    BetaGeometric {
+        variant: Variant::Mbg,
+        r: 0.8,
+        alpha: 60.0,
+        a: 0.0,
+        b: 1.0,
+    },
+    BetaGeometric {
+        variant: Variant::Mbg,
+        r: 9.0,
+        alpha: 120.0,
+        a: 1.0,
+        b: 12.0,
+    },
+];
+const SPEND: GammaGamma = GammaGamma {
+    p: 6.2496,
+    q: 3.7442,
+    v: 15.4435,
+};
+
+fn horizon() -> Horizon {
+    Horizon::of(365.0).discounted(0.1, 365.25)
+}
+
+const HISTORIES: [(u32, f64, f64); 12] = [
+    (0, 0.0, 0.0),
+    (0, 0.0, 30.0),
+    (0, 0.0, 400.0),
+    (1, 20.0, 25.0),
+    (1, 20.0, 300.0),
+    (2, 200.0, 250.0),
+    (5, 100.0, 110.0),
+    (12, 350.0, 360.0),
+    (40, 390.0, 400.0),
+    (100, 700.0, 702.0),
+    (127, 900.0, 1_000.0),
+    (250, 900.0, 1_000.0),
+];
+
+#[test]
+fn scores_are_the_models_answers_to_nine_digits() {
+    for model in MODELS {
+        let scorer = Scorer::new(model, Some(SPEND), horizon());
+        for (x, recency, age) in HISTORIES {
+            let history = History::new(x, recency, age);
+            let spent = 30.0 * f64::from(x);
+            let score = scorer.score(&history, spent);
+            let value = score.value.expect("has a model of spend");
+            let Horizon { time, discount, .. } = horizon();
+            let spend = SPEND.expected_spend(f64::from(x), spent);
+            for (what, found, expected) in [
+                ("p_alive", score.p_alive, model.p_alive(&history)),
+                (
+                    "p_order",
+                    score.p_order,
+                    model.p_order_within(&history, time),
+                ),
+                (
+                    "orders",
+                    score.orders,
+                    model.expected_orders(&history, time),
+                ),
+                ("spend", value.spend, spend),
+                (
+                    "value",
+                    value.expected,
+                    spend * model.discounted_orders(&history, time, discount),
+                ),
+            ] {
+                let error = off(found, expected);
+                assert!(
+                    error < 1e-9,
+                    "{model:?} {history:?}: {what} {found} {expected} {error:e}"
+                );
+            }
+        }
+    }
+}
+
+/// Of simulated customers with a history that have not dropped out: the share whose value lies below, within and
+/// above the interval, in the next year.
+fn shares(
+    model: &BetaGeometric,
+    history: &History,
+    spent: f64,
+    interval: (f64, f64),
+    random: &mut Random,
+) -> [f64; 3] {
+    const CUSTOMERS: u32 = 20_000;
+    let Horizon { time, discount, .. } = horizon();
+    let x = f64::from(history.repeats());
+    let stayed = model.b
+        + x
+        + if model.variant == Variant::Mbg {
+            1.0
+        } else {
+            0.0
+        };
+    let p_alive = model.p_alive(history);
+    let mut counts = [0.0; 3];
+    for _ in 0..CUSTOMERS {
+        let mut value = 0.0;
+        if random.uniform() <= p_alive {
+            let rate = random.gamma(model.r + x) / (model.alpha + history.age());
+            let dropout = if model.a == 0.0 {
+                0.0
+            } else {
+                random.beta(model.a, stayed)
+            };
+            let of_spend = random.gamma(SPEND.q + SPEND.p * x) / (SPEND.v + spent);
+            for at in random.orders(rate, dropout, time) {
+                value += (-discount * at).exp() * random.amount(&SPEND, of_spend);
+            }
+        }
+        counts[if value < interval.0 {
+            0
+        } else {
+            1 + usize::from(value > interval.1)
+        }] += 1.0;
+    }
+    counts.map(|c| c / f64::from(CUSTOMERS))
+}
+
+/// A tenth is to lie above the interval, and a tenth below where a tenth orders nothing at most; no interval is
+/// narrower than what comes to 70 in a hundred, or wider than it must be.
+#[test]
+fn intervals_hold_about_eighty_in_a_hundred() {
+    let mut random = Random::new(5);
+    for model in MODELS {
+        let scorer = Scorer::new(model, Some(SPEND), horizon());
+        for (x, recency, age) in HISTORIES {
+            let history = History::new(x, recency, age);
+            let spent = 30.0 * f64::from(x);
+            let score = scorer.score(&history, spent);
+            let value = score.value.expect("has a model of spend");
+            let [below, within, above] = shares(
+                &model,
+                &history,
+                spent,
+                (value.low, value.high),
+                &mut random,
+            );
+            let context = format!("{:?} r = {} {history:?}: {value:?}", model.variant, model.r);
+            assert!(below < 0.2, "{below} lie below: {context}");
+            assert!(within > 0.7, "{within} lie within: {context}");
+            if score.p_order > 0.11 {
+                assert!(
+                    (0.04..0.14).contains(&above),
+                    "{above} lie above: {context}"
+                );
+            } else {
+                assert!(above < 0.12, "{above} lie above: {context}");
+            }
+            if score.p_order < 0.89 {
+                assert_eq!(value.low, 0.0, "{context}");
+            }
+        }
+    }
+}
