@@ -24,11 +24,14 @@ pub(super) struct Problem<'f, const N: usize> {
 }
 
 /// Iterations after which a search that has not ended will not.
-const ITERATIONS: u32 = 400;
+const ITERATIONS: u32 = 200;
 /// No variable, a logarithm, moves by more in one step.
 const LONGEST_STEP: f64 = 1.5;
 /// A search has ended when its next step would change no variable by more.
 const STEP_ENDS: f64 = 1e-10;
+/// It has ended too when so many steps in a row have not lowered the value by more than rounding: what is left is
+/// flat.
+const STEPS_WITHOUT_GAIN: u32 = 4;
 /// What rounding makes of a value, relatively.
 const NOISE: f64 = 4e-15;
 
@@ -76,6 +79,7 @@ impl<const N: usize> Problem<'_, N> {
         let mut inverse = first;
         let mut now = self.at(self.clamp(start));
         let mut fresh = true;
+        let mut without_gain = 0;
         for _ in 0..ITERATIONS {
             let mut step = self.step(&now, &inverse);
             if dot(&step, &now.gradient) > 0.0 {
@@ -92,7 +96,15 @@ impl<const N: usize> Problem<'_, N> {
                 Some(next) => {
                     update(&mut inverse, &now, &next);
                     fresh = false;
+                    without_gain = if next.value < now.value - NOISE * now.value.abs() {
+                        0
+                    } else {
+                        without_gain + 1
+                    };
                     now = next;
+                    if without_gain == STEPS_WITHOUT_GAIN {
+                        return (now, true);
+                    }
                 }
                 // Nothing lower in this direction: a minimum as far as rounding lets see, if the direction was
                 // not a stale one.
@@ -112,7 +124,7 @@ impl<const N: usize> Problem<'_, N> {
     /// A point along `step` that is lower by a fair part of what the slope promises.
     fn search(&self, now: &At<N>, step: &[f64; N], longest: f64) -> Option<At<N>> {
         let mut length = longest;
-        for _ in 0..40 {
+        for _ in 0..24 {
             let point = std::array::from_fn(|i| now.point[i] + length * step[i]);
             let next = self.at(self.clamp(point));
             let moved: [f64; N] = std::array::from_fn(|i| next.point[i] - now.point[i]);

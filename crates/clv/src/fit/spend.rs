@@ -5,7 +5,7 @@ use super::{Boundary, Estimate, FitError, FitOptions, Fitted};
 use crate::gamma_gamma::GammaGamma;
 use crate::special::{digamma, ln_beta};
 
-/// Bounds of the variables, the last against the mean spend.
+/// Bounds of the variables, the last against the orders' geometric mean.
 const BOUNDS: [(f64, f64); 3] = [(-7.0, 11.5), (-7.0, 11.5), (-9.0, 9.0)];
 /// Starts: p and q.
 const STARTS: [[f64; 2]; 3] = [[6.0, 4.0], [1.5, 2.5], [30.0, 10.0]];
@@ -67,12 +67,15 @@ pub fn fit_gamma_gamma(
             needed: options.min_repeaters.max(1),
         });
     }
-    let total: f64 = groups.iter().map(|g| g.total).sum();
-    let mean = total / groups.iter().map(|g| g.weight * g.orders).sum::<f64>();
+    // The geometric mean of orders' values: a mean that outliers do not move.
+    let ln_values = groups
+        .iter()
+        .map(|g| g.ln_total - g.weight * libm::log(g.orders));
+    let scale = libm::exp(ln_values.sum::<f64>() / customers);
     let exact = |point: &[f64; 3]| {
-        let model = model_at(point, mean);
-        let (value, [p, q, v]) = objective(&model, groups, customers, mean, options.l2);
-        // v = q·mean·e^third / p.
+        let model = model_at(point, scale);
+        let (value, [p, q, v]) = objective(&model, groups, customers, scale, options.l2);
+        // v = q·scale·e^third / p.
         let variables = [
             model.p * p - model.v * v,
             model.q * q + model.v * v,
@@ -90,8 +93,8 @@ pub fn fit_gamma_gamma(
         idle: &[],
     }
     .run();
-    let model = model_at(&found.point, mean);
-    let ln_likelihood = -objective(&model, groups, customers, mean, 0.0).0 * customers;
+    let model = model_at(&found.point, scale);
+    let ln_likelihood = -objective(&model, groups, customers, scale, 0.0).0 * customers;
     if !found.ended {
         return Err(FitError::NoEnd { ln_likelihood });
     }
@@ -124,12 +127,12 @@ pub fn fit_gamma_gamma(
     })
 }
 
-fn model_at(point: &[f64; 3], mean: f64) -> GammaGamma {
+fn model_at(point: &[f64; 3], scale: f64) -> GammaGamma {
     let [p, q, level] = point.map(libm::exp);
     GammaGamma {
         p,
         q,
-        v: q * mean * level / p,
+        v: q * scale * level / p,
     }
 }
 
@@ -138,7 +141,7 @@ fn objective(
     model: &GammaGamma,
     groups: &[SpendGroup],
     customers: f64,
-    mean: f64,
+    scale: f64,
     l2: f64,
 ) -> (f64, [f64; 3]) {
     let GammaGamma { p, q, v } = *model;
@@ -166,7 +169,7 @@ fn objective(
     }
     let mut value = -sum / customers;
     let mut gradient = slope.map(|s| -s / customers);
-    for (i, (parameter, scale)) in [(p, 1.0), (q, 1.0), (v, mean)].into_iter().enumerate() {
+    for (i, (parameter, scale)) in [(p, 1.0), (q, 1.0), (v, scale)].into_iter().enumerate() {
         let ln = libm::log(parameter / scale);
         value += l2 * ln * ln;
         gradient[i] += 2.0 * l2 * ln / parameter;
