@@ -9,10 +9,12 @@
 //! Formulas, sources and decisions: docs/models.md.
 
 pub mod beta_geometric;
+pub mod evaluate;
 pub mod fit;
 pub mod gamma_gamma;
 pub mod histogram;
 pub mod history;
+pub mod model;
 pub mod pareto;
 pub mod purchases;
 pub mod scorer;

@@ -1,5 +1,7 @@
 //! From orders to money.
 
+use crate::history::History;
+
 /// Orders within `periods` periods of `period` each, those of a period discounted by `rate` for every
 /// period until its end.
 ///
@@ -17,4 +19,11 @@ pub fn by_periods(within: impl Fn(f64) -> f64, period: f64, periods: u32, rate: 
         before = by_now;
     }
     sum
+}
+
+/// Spend per unit of time so far, carried forward over `time`: average order value × frequency × time, which
+/// is the formula (R03) as a prediction. `None` for a customer of no age.
+#[must_use]
+pub fn carried_forward(spent_in_all: f64, history: &History, time: f64) -> Option<f64> {
+    (history.age() > 0.0).then(|| spent_in_all / history.age() * time)
 }

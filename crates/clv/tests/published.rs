@@ -15,10 +15,12 @@
 mod support;
 
 use clv::beta_geometric::{BetaGeometric, Variant};
+use clv::evaluate::{by_frequency, evaluate};
 use clv::fit::{FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma, fit_pareto};
 use clv::gamma_gamma::GammaGamma;
 use clv::history::History;
 use clv::pareto::ParetoNbd;
+use clv::value::carried_forward;
 use support::cdnow::{Calibrated, calibrated};
 
 /// The models as fitted to the sample, with the sample; `None` without the data.
@@ -220,4 +222,98 @@ fn mean_spends() {
     );
     printed("population", spend.population_spend(), 35.170, 1e-3);
     printed("nobody known", spend.expected_spend(0.0, 0.0), 35.170, 1e-3);
+}
+
+/// Revenue of each customer in the holdout: by the formula, by each model with Gamma-Gamma, and as it came.
+fn revenue(p: &Published) -> ([Vec<f64>; 4], Vec<f64>) {
+    let weeks = 39.0;
+    let of = |orders: &dyn Fn(&History) -> f64| -> Vec<f64> {
+        let predict = |c: &Calibrated| {
+            let spend = p.spend.model.expected_spend(f64::from(c.repeats), c.spent);
+            orders(&c.history()) * spend
+        };
+        p.customers.iter().map(predict).collect()
+    };
+    let formula =
+        |c: &Calibrated| carried_forward(c.spent_in_all, &c.history(), weeks).expect("has an age");
+    let predicted = [
+        p.customers.iter().map(formula).collect(),
+        of(&|h| p.bg.model.expected_orders(h, weeks)),
+        of(&|h| p.mbg.model.expected_orders(h, weeks)),
+        of(&|h| p.pareto.model.expected_orders(h, weeks)),
+    ];
+    (
+        predicted,
+        p.customers.iter().map(|c| c.holdout_spent).collect(),
+    )
+}
+
+#[test]
+fn revenue_in_the_holdout() {
+    // [4]: $70,976 came. The formula ranks best and predicts 2.9 times too much.
+    let Some(p) = published("revenue_in_the_holdout") else {
+        return;
+    };
+    let ([formula, bg, mbg, pareto], actual) = revenue(&p);
+    let found = |predicted: &[f64]| evaluate(predicted, &actual).expect("has customers");
+    let (formula, bg) = (found(&formula), found(&bg));
+    let (mbg, pareto) = (found(&mbg), found(&pareto));
+    printed("came", formula.actual, 70_976.0, 1.0);
+    printed("formula", formula.predicted, 207_988.0, 1.0);
+    printed(
+        "formula, over what came",
+        formula.total_ratio().expect("came"),
+        2.9,
+        0.1,
+    );
+    printed("formula, Gini", formula.gini.expect("varies"), 0.684, 1e-3);
+    printed("MBG", mbg.predicted, 57_128.0, 1.0);
+    printed("Pareto", pareto.predicted, 60_449.0, 1.0);
+    for (name, e) in [
+        ("formula", &formula),
+        ("BG", &bg),
+        ("MBG", &mbg),
+        ("Pareto", &pareto),
+    ] {
+        println!(
+            "| {name} | {:.0} | {:.2} | {:.2} | {:.2} | {:.3} | {:.3} | {:.2} |",
+            e.predicted,
+            e.predicted / e.actual,
+            e.mae,
+            e.rmse,
+            e.correlation.expect("varies"),
+            e.gini.expect("varies"),
+            e.deciles[0].lift
+        );
+    }
+    // The formula ranks best, a model errs least.
+    assert!([&bg, &mbg, &pareto].iter().all(|e| e.gini < formula.gini));
+    assert!([&bg, &mbg, &pareto].iter().all(|e| e.mae < formula.mae));
+}
+
+#[test]
+fn orders_by_frequency_in_the_holdout() {
+    // [FHL] figure 4: conditional expectations follow what came, closely for the many with few orders.
+    let Some(p) = published("orders_by_frequency_in_the_holdout") else {
+        return;
+    };
+    let repeats: Vec<u32> = p.customers.iter().map(|c| c.repeats).collect();
+    let actual: Vec<f64> = p
+        .customers
+        .iter()
+        .map(|c| f64::from(c.holdout_orders))
+        .collect();
+    for of in [
+        &|h: &History| p.bg.model.expected_orders(h, 39.0),
+        &|h: &History| p.mbg.model.expected_orders(h, 39.0),
+    ] as [&dyn Fn(&History) -> f64; 2]
+    {
+        let predicted: Vec<f64> = p.customers.iter().map(|c| of(&c.history())).collect();
+        let rows = by_frequency(&repeats, &predicted, &actual, 7);
+        assert_eq!(rows.len(), 8);
+        assert_eq!(rows[0].customers, 1411);
+        for row in &rows[..6] {
+            assert!((row.predicted - row.actual).abs() < 0.5, "{row:?}");
+        }
+    }
 }
