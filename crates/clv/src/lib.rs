@@ -18,5 +18,6 @@ pub mod model;
 pub mod pareto;
 pub mod purchases;
 pub mod scorer;
+pub mod simulate;
 pub mod special;
 pub mod value;

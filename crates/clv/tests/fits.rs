@@ -15,15 +15,16 @@ use clv::fit::{
 };
 use clv::gamma_gamma::GammaGamma;
 use support::off;
-use support::simulate::Random;
+use support::simulate::draws;
 
 /// Customers of a model, in days, whose first orders are spread over half a year.
 fn customers(model: &BetaGeometric, count: u32, seed: u64) -> Vec<Cell> {
-    let mut random = Random::new(seed);
+    let mut random = draws(seed);
+    let mut times = Vec::new();
     (0..count)
         .map(|i| {
             let age = 200.0 + f64::from(i % 180);
-            let times = random.customer(model, age);
+            random.customer(model, age, &mut times);
             Cell {
                 repeats: times.len() as f64,
                 recency: times.last().copied().unwrap_or(0.0),
@@ -79,12 +80,12 @@ fn spend_is_found_again_within_its_errors() {
         q: 5.0,
         v: 60.0,
     };
-    let mut random = Random::new(9);
+    let mut random = draws(9);
     let groups: Vec<_> = (0..20_000)
         .filter_map(|i| {
             let rate = random.gamma(truth.q) / truth.v;
             let orders = 1 + i % 6;
-            let total = (0..orders).map(|_| random.amount(&truth, rate)).sum();
+            let total = (0..orders).map(|_| random.gamma(truth.p) / rate).sum();
             SpendGroup::single(orders, total)
         })
         .collect();
@@ -254,11 +255,11 @@ fn spend_without_a_mean_is_refused() {
         q: 0.6,
         v: 10.0,
     };
-    let mut random = Random::new(21);
+    let mut random = draws(21);
     let groups: Vec<_> = (0..5_000)
         .filter_map(|_| {
             let rate = random.gamma(wide.q) / wide.v;
-            SpendGroup::single(2, random.amount(&wide, rate) + random.amount(&wide, rate))
+            SpendGroup::single(2, random.gamma(wide.p) / rate + random.gamma(wide.p) / rate)
         })
         .collect();
     match fit_gamma_gamma(&groups, &options) {

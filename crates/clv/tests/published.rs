@@ -303,11 +303,8 @@ fn orders_by_frequency_in_the_holdout() {
         .iter()
         .map(|c| f64::from(c.holdout_orders))
         .collect();
-    for of in [
-        &|h: &History| p.bg.model.expected_orders(h, 39.0),
-        &|h: &History| p.mbg.model.expected_orders(h, 39.0),
-    ] as [&dyn Fn(&History) -> f64; 2]
-    {
+    for model in [p.bg.model, p.mbg.model] {
+        let of = |h: &History| model.expected_orders(h, 39.0);
         let predicted: Vec<f64> = p.customers.iter().map(|c| of(&c.history())).collect();
         let rows = by_frequency(&repeats, &predicted, &actual, 7);
         assert_eq!(rows.len(), 8);
