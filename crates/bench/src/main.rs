@@ -1,7 +1,8 @@
 //! `bench`: the program on Apache Kafka, and in the same run a plain consume-transform-produce loop.
 //!
 //! `bench kafka` runs everything and is what `scripts/bench` calls; `bench floor` is the loop, a
-//! process of its own so that its CPU time is its own; `bench compare` sets two results side by side.
+//! process of its own so that its CPU time is its own; `bench compare` sets two results side by side; `bench models`
+//! needs no Kafka: it measures the models of customer value.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -13,6 +14,7 @@ mod floor;
 mod kafka;
 mod latency;
 mod load;
+mod models;
 mod process;
 mod program;
 mod quantiles;
@@ -44,6 +46,8 @@ enum Command {
     Kafka(kafka::KafkaArgs),
     /// Restarts on Kafka, after kill -9 and with the state lost; and takeovers with a warm standby
     Recovery(recovery::RecoveryArgs),
+    /// Scores and fits of the models of customer value
+    Models(models::ModelsArgs),
     /// Consume, write each record out again, commit both in one transaction; print what it took as JSON
     Floor(FloorArgs),
     /// Every figure of two results, and the second over the first
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Kafka(args) => kafka::run(&args),
         Command::Recovery(args) => recovery::run(&args),
+        Command::Models(args) => models::run(&args),
         Command::Floor(args) => floor(&args),
         Command::Compare(args) => {
             report::compare(&args.before, &args.after).map(|text| print!("{text}"))

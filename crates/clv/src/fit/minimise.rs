@@ -28,12 +28,15 @@ const ITERATIONS: u32 = 200;
 /// No variable, a logarithm, moves by more in one step.
 const LONGEST_STEP: f64 = 1.5;
 /// A search has ended when its next step would change no variable by more.
-const STEP_ENDS: f64 = 1e-10;
+const STEP_ENDS: f64 = 1e-9;
 /// It has ended too when so many steps in a row have not lowered the value by more than rounding: what is left is
 /// flat.
 const STEPS_WITHOUT_GAIN: u32 = 4;
-/// What rounding makes of a value, relatively.
+/// What rounding makes of a value, relatively: seldom more, and at most over millions of cells.
 const NOISE: f64 = 4e-15;
+const MOST_NOISE: f64 = 1e-12;
+/// Steps below this are believed even where the value cannot tell whether they lower it.
+const SMALL_STEP: f64 = 1e-4;
 
 impl<const N: usize> Problem<'_, N> {
     pub(super) fn at(&self, point: [f64; N]) -> At<N> {
@@ -124,14 +127,14 @@ impl<const N: usize> Problem<'_, N> {
     /// A point along `step` that is lower by a fair part of what the slope promises.
     fn search(&self, now: &At<N>, step: &[f64; N], longest: f64) -> Option<At<N>> {
         let mut length = longest;
+        let is_small = step.iter().all(|s| s.abs() < SMALL_STEP);
+        let noise = if is_small { MOST_NOISE } else { NOISE } * now.value.abs();
         for _ in 0..24 {
             let point = std::array::from_fn(|i| now.point[i] + length * step[i]);
             let next = self.at(self.clamp(point));
             let moved: [f64; N] = std::array::from_fn(|i| next.point[i] - now.point[i]);
             let promised = 1e-4 * dot(&moved, &now.gradient);
-            if next.value.is_finite()
-                && next.value <= now.value + promised + NOISE * now.value.abs()
-            {
+            if next.value.is_finite() && next.value <= now.value + promised + noise {
                 return (moved != [0.0; N]).then_some(next);
             }
             length *= 0.4;
@@ -139,19 +142,19 @@ impl<const N: usize> Problem<'_, N> {
         None
     }
 
-    /// Second derivatives at a point, from differences of the gradient.
-    pub(super) fn second_derivatives(&self, point: &[f64; N]) -> Matrix<N> {
+    /// Second derivatives at a point, from differences of the gradient: good to four digits, which is what errors
+    /// and a first guess need.
+    pub(super) fn second_derivatives(&self, at: &At<N>) -> Matrix<N> {
         const APART: f64 = 1e-4;
         let mut matrix = [[0.0; N]; N];
         for i in 0..N {
-            let mut up = *point;
-            let mut down = *point;
-            up[i] += APART;
-            down[i] -= APART;
-            let (up, down) = (self.at(up).gradient, self.at(down).gradient);
+            let mut beside = at.point;
+            beside[i] += APART;
+            let beside = self.at(beside).gradient;
             for j in 0..N {
-                matrix[i][j] += (up[j] - down[j]) / (4.0 * APART);
-                matrix[j][i] += (up[j] - down[j]) / (4.0 * APART);
+                let half = (beside[j] - at.gradient[j]) / (2.0 * APART);
+                matrix[i][j] += half;
+                matrix[j][i] += half;
             }
         }
         matrix

@@ -90,7 +90,7 @@ impl Sample {
                 weight: c.weight,
             })
             .collect();
-        indexed.sort_by_key(|c| (c.count, c.recency, c.age));
+        indexed.sort_unstable_by_key(|c| (c.count, c.recency, c.age));
         for cell in &indexed {
             weights[cell.count as usize].1 += cell.weight;
         }
@@ -155,7 +155,7 @@ impl Sample {
 
 fn distinct(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut all: Vec<f64> = values.collect();
-    all.sort_by(f64::total_cmp);
+    all.sort_unstable_by(f64::total_cmp);
     all.dedup();
     all
 }

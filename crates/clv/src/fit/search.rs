@@ -57,19 +57,19 @@ impl<const N: usize> Search<'_, N> {
             bounds: self.bounds,
         };
         let (mut at, mut ended) = best;
+        // A bound that costs nothing is where the search was going.
+        if let Some(point) = self.on_bounds(&coarse, &at) {
+            (at, ended) = coarse.minimise(point, None);
+        }
         if self.pooled.is_some() {
             (at, ended) = exact.minimise(at.point, self.guess(&coarse, &at));
-        }
-        // A bound that costs nothing is where the search was going.
-        if let Some(point) = self.on_bounds(&exact, &at) {
-            (at, ended) = exact.minimise(point, None);
         }
         self.finish(&exact, at, ended, agreeing)
     }
 
     fn guess(&self, problem: &Problem<'_, N>, at: &At<N>) -> Option<Matrix<N>> {
         let free = std::array::from_fn(|i| !problem.is_held(at, i));
-        inverse_of(&problem.second_derivatives(&at.point), &free)
+        inverse_of(&problem.second_derivatives(at), &free)
     }
 
     fn on_bounds(&self, problem: &Problem<'_, N>, at: &At<N>) -> Option<[f64; N]> {
@@ -93,7 +93,8 @@ impl<const N: usize> Search<'_, N> {
     }
 
     fn finish(&self, exact: &Problem<'_, N>, at: At<N>, ended: bool, agreeing: usize) -> Found<N> {
-        let near = |a: f64, b: f64| (a - b).abs() < 1e-9;
+        // Where it is flat, rounding may have moved it off the bound again.
+        let near = |a: f64, b: f64| (a - b).abs() < 1e-3;
         let at_low: [bool; N] = std::array::from_fn(|i| near(at.point[i], self.bounds[i].0));
         let at_high: [bool; N] = std::array::from_fn(|i| near(at.point[i], self.bounds[i].1));
         let mut free: [bool; N] = std::array::from_fn(|i| !at_low[i] && !at_high[i]);
@@ -102,15 +103,14 @@ impl<const N: usize> Search<'_, N> {
                 free[idle] = false;
             }
         }
-        let covariance =
-            inverse_of(&exact.second_derivatives(&at.point), &free).map(|mut inverse| {
-                for row in &mut inverse {
-                    for v in row.iter_mut() {
-                        *v /= self.customers;
-                    }
+        let covariance = inverse_of(&exact.second_derivatives(&at), &free).map(|mut inverse| {
+            for row in &mut inverse {
+                for v in row.iter_mut() {
+                    *v /= self.customers;
                 }
-                inverse
-            });
+            }
+            inverse
+        });
         Found {
             point: at.point,
             covariance,
