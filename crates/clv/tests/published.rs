@@ -16,7 +16,7 @@ mod support;
 
 use clv::beta_geometric::{BetaGeometric, Variant};
 use clv::evaluate::{by_frequency, evaluate};
-use clv::fit::{FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma, fit_pareto};
+use clv::fit::{Cell, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma, fit_pareto};
 use clv::gamma_gamma::GammaGamma;
 use clv::history::History;
 use clv::pareto::ParetoNbd;
@@ -114,6 +114,49 @@ fn the_sample_and_its_parameters() {
         printed("Gamma-Gamma", found, expected, 1e-4);
     }
     printed("Gamma-Gamma", p.spend.ln_likelihood, -4055.9177, 1e-4);
+}
+
+#[test]
+fn pooling_shifts_nothing() {
+    // [4]: the sample's customers are 1,016 exact cells, too few to be pooled for a search; its rows are enough.
+    let Some(p) = published("pooling_shifts_nothing") else {
+        return;
+    };
+    let mut cells = std::collections::BTreeMap::<_, Cell>::new();
+    for cell in p.customers.iter().map(Calibrated::cell) {
+        let key = [cell.repeats, cell.recency, cell.age].map(f64::to_bits);
+        let known = cells.entry(key).or_insert(Cell {
+            weight: 0.0,
+            ..cell
+        });
+        known.weight += 1.0;
+    }
+    assert_eq!(cells.len(), 1016);
+    let cells: Vec<Cell> = cells.into_values().collect();
+    let mut pairs = vec![(
+        fit_pareto(&cells, &FitOptions::default())
+            .expect("fits")
+            .estimates,
+        p.pareto.estimates,
+    )];
+    for (variant, pooled) in [
+        (Variant::Bg, p.bg.estimates),
+        (Variant::Mbg, p.mbg.estimates),
+    ] {
+        let exact = fit_beta_geometric(variant, &cells, &FitOptions::default()).expect("fits");
+        pairs.push((exact.estimates, pooled));
+    }
+    for (exact, pooled) in pairs {
+        for (exact, pooled) in exact.iter().zip(&pooled) {
+            let error = support::off(pooled.value, exact.value);
+            assert!(error < 1e-6, "{}: {error:e}", exact.name);
+            let errors = (
+                exact.ln_error.expect("inside"),
+                pooled.ln_error.expect("inside"),
+            );
+            assert!(support::off(errors.1, errors.0) < 1e-2, "{}", exact.name);
+        }
+    }
 }
 
 #[test]
