@@ -4,8 +4,10 @@
 //! orders less what was given back of them. Statistics are a function of the orders that count and the refunds,
 //! whatever order they came in: adding and cancelling an order leaves no trace.
 
+use domain::definitions::Definitions;
 use domain::money::Minor;
-use domain::time::Day;
+use domain::orders::{Entry, OrderBook};
+use domain::time::{Day, TimeMs};
 
 use crate::history::History;
 
@@ -51,6 +53,75 @@ pub struct Purchases {
 }
 
 impl Purchases {
+    /// The purchases that stand in a customer's order book as of an instant: what profile and file alike come to.
+    ///
+    /// An order is of the day of its first part, and comes to its amount less its discount, with tax and shipping
+    /// where the definitions count them. A refund is of its order's day; one whose order is not known is taken off
+    /// the last purchase before it, or the first where there is none before.
+    #[must_use]
+    pub fn of_book(book: &OrderBook, as_of: TimeMs, definitions: &Definitions) -> Purchases {
+        let mut purchases = Purchases::default();
+        let counts = |order: &&Entry| !order.is_cancelled(as_of);
+        for order in book.orders.iter().filter(counts) {
+            let Some(sums) = order.within(TimeMs::MIN, as_of) else {
+                continue;
+            };
+            let mut net = sums.amount;
+            if let Some(whole) = &order.whole {
+                net -= whole.discount;
+                if definitions.include_tax {
+                    net += whole.tax;
+                }
+                if definitions.include_shipping {
+                    net += whole.shipping;
+                }
+            }
+            purchases.add_order(sums.first.day(), net);
+        }
+        for refund in &book.refunds {
+            let Some(sums) = refund.within(TimeMs::MIN, as_of) else {
+                continue;
+            };
+            let named = refund.of_order.as_ref();
+            let order = named.and_then(|id| book.orders.iter().find(|o| o.id == *id));
+            let day = match order.map(|o| (o, o.within(TimeMs::MIN, as_of))) {
+                // What it came to is not counted in the first place.
+                Some((order, _)) if order.is_cancelled(as_of) => continue,
+                Some((_, Some(of_order))) => Some(of_order.first.day()),
+                _ => purchases.day_before(sums.first.day()),
+            };
+            if let Some(day) = day {
+                purchases.refund(day, sums.amount);
+            }
+        }
+        purchases
+    }
+
+    /// The last day with an order until `day`, or the first of all.
+    fn day_before(&self, day: Day) -> Option<Day> {
+        let mut with_orders = self.days.iter().filter(|of| of.orders > 0).map(|of| of.day);
+        let first = with_orders.next()?;
+        Some(
+            with_orders
+                .take_while(|of| *of <= day)
+                .last()
+                .unwrap_or(first),
+        )
+    }
+
+    /// Days with an order after `after` and until `until`, and what they came to.
+    #[must_use]
+    pub fn between(&self, after: Day, until: Day) -> (u32, Minor) {
+        let within = |of: &&OfDay| of.orders > 0 && after < of.day && of.day <= until;
+        let mut days = 0;
+        let mut net = Minor::ZERO;
+        for of in self.days.iter().filter(within) {
+            days += 1;
+            net += of.net;
+        }
+        (days, net)
+    }
+
     /// Takes in an order of `day` that came to `net`.
     pub fn add_order(&mut self, day: Day, net: Minor) {
         self.change(day, |of| {
