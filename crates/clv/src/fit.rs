@@ -134,6 +134,23 @@ pub struct Fitted<M> {
     pub agreeing: usize,
 }
 
+impl<M> Fitted<M> {
+    /// The same fit with the model as something else.
+    #[must_use]
+    pub fn map<N>(self, to: impl FnOnce(M) -> N) -> Fitted<N> {
+        Fitted {
+            model: to(self.model),
+            estimates: self.estimates,
+            ln_likelihood: self.ln_likelihood,
+            customers: self.customers,
+            cells: self.cells,
+            boundaries: self.boundaries,
+            starts: self.starts,
+            agreeing: self.agreeing,
+        }
+    }
+}
+
 /// Why there is no fit. Historic and formula value go on without one.
 #[derive(Clone, Copy, PartialEq, Debug, Error)]
 pub enum FitError {

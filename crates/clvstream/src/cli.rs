@@ -129,6 +129,9 @@ pub enum Command {
     Repartition(cmd::repartition::RepartitionArgs),
     /// Check that the topics hold what they should, by replaying what was consumed
     Verify(cmd::verify::VerifyArgs),
+    /// Fit the models of customer value, and evaluate them
+    #[command(subcommand)]
+    Model(cmd::model::ModelCommand),
     /// Work with mapping files, which let foreign data be read
     #[command(subcommand)]
     Mapping(cmd::mapping::MappingCommand),
@@ -154,6 +157,7 @@ impl Command {
             | Command::Status(_)
             | Command::Repartition(_)
             | Command::Verify(_)
+            | Command::Model(_)
             | Command::Mapping(_)
             | Command::Config(_) => false,
         }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod demo;
 pub mod export;
 pub mod mapping;
+pub mod model;
 pub mod profile;
 pub mod repartition;
 pub mod replay;

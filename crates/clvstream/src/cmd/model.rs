@@ -1,0 +1,126 @@
+//! `clvstream model fit` and `clvstream model evaluate`: the models of customer value, from files.
+
+mod evaluate;
+mod fits;
+mod history;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use ::config::Config;
+use clap::{Args, Subcommand};
+use clv::fit::FitOptions;
+use domain::time::TimeMs;
+
+use crate::cli::instant;
+use crate::error::CliError;
+
+/// `clvstream model …`
+#[derive(Subcommand, Debug)]
+pub enum ModelCommand {
+    /// Fit the models of customer value to orders in files
+    Fit(FitArgs),
+    /// Fit them to the orders until a day, and hold what they predict against the orders after it
+    Evaluate(EvaluateArgs),
+}
+
+/// `clvstream model fit`
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+INPUT is what `clvstream replay` reads. BG/NBD, MBG/NBD, Pareto/NBD and Gamma-Gamma are fitted by
+maximum likelihood; times are in days, amounts in the currency. docs/models.md has the formulas.
+
+Examples:
+  clvstream model fit --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst
+  clvstream model fit --mapping shop.toml orders.csv --as-of 2011-06-30 --l2 0.001 --json")]
+pub struct FitArgs {
+    /// The orders.
+    #[command(flatten)]
+    pub orders: Orders,
+
+    /// Take in orders until the end of this UTC day (by default the last in the files); age is counted to it
+    #[arg(long, value_name = "DAY", value_parser = instant)]
+    pub as_of: Option<TimeMs>,
+}
+
+/// `clvstream model evaluate`
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Customers are those with an order until the day that is named; orders and revenue of the days after it are
+predicted by each model and by the formula (what came so far by day, carried forward), and compared
+with what came. A model that cannot be fitted says why and is left out.
+
+Examples:
+  clvstream model evaluate --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst \\
+      --until 1997-09-30
+  clvstream model evaluate --mapping shop.toml orders.csv --until 2011-06-30 --holdout-until 2011-08-31 --json")]
+pub struct EvaluateArgs {
+    /// The orders.
+    #[command(flatten)]
+    pub orders: Orders,
+
+    /// Last UTC day that the models are fitted to
+    #[arg(long, value_name = "DAY", value_parser = instant)]
+    pub until: TimeMs,
+
+    /// Last UTC day that is predicted (by default the last in the files)
+    #[arg(long, value_name = "DAY", value_parser = instant)]
+    pub holdout_until: Option<TimeMs>,
+}
+
+/// Where orders are, and how fits to them are made.
+#[derive(Args, Debug)]
+pub struct Orders {
+    /// The mapping file (TOML)
+    #[arg(long, short, value_name = "FILE")]
+    pub mapping: PathBuf,
+
+    /// Files with orders; other events in them are left out
+    #[arg(required = true, value_name = "INPUT")]
+    pub inputs: Vec<PathBuf>,
+
+    /// Weight of the squared logarithms of parameters, which draws them together where data are few
+    #[arg(long, value_name = "NUMBER", default_value_t = 0.0, value_parser = penalty)]
+    pub l2: f64,
+
+    /// Fit from no fewer customers than this
+    #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+    pub min_customers: u64,
+
+    /// Fit from no fewer customers with a repeat order than this
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub min_repeaters: u64,
+
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Orders {
+    fn options(&self) -> FitOptions {
+        FitOptions {
+            l2: self.l2,
+            min_customers: self.min_customers,
+            min_repeaters: self.min_repeaters,
+        }
+    }
+}
+
+/// For clap: a number that is not negative.
+fn penalty(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("not a number from 0 on; write 0.001".to_owned()),
+    }
+}
+
+/// Fits or evaluates.
+///
+/// # Errors
+/// The mapping or a file cannot be used, no customer has an order, or no model of orders can be fitted.
+pub fn run(command: &ModelCommand, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    match command {
+        ModelCommand::Fit(args) => fits::run(args, config, out),
+        ModelCommand::Evaluate(args) => evaluate::run(args, config, out),
+    }
+}

@@ -1,0 +1,327 @@
+//! `clvstream model evaluate`: all models and the formula, held against what came after a day.
+
+use std::io::Write;
+
+use ::config::Config;
+use clv::evaluate::{Evaluation, OfFrequency, by_frequency, evaluate};
+use clv::history::History;
+use clv::purchases::Statistics;
+use clv::value::carried_forward;
+use domain::time::Day;
+use serde::Serialize;
+
+use super::fits::{self, Fits, Told};
+use super::history::Books;
+use super::{EvaluateArgs, Orders};
+use crate::error::CliError;
+use crate::render::{grouped, table};
+
+/// Repeat orders from which on customers are counted together.
+const MOST: u32 = 7;
+
+/// A customer at the end of the calibration, and what he did after it.
+struct Customer {
+    statistics: Statistics,
+    /// First day included, in the currency.
+    spent_in_all: f64,
+    orders: f64,
+    revenue: f64,
+}
+
+/// A prediction of every customer's orders and revenue.
+struct Predicted {
+    by: &'static str,
+    orders: Vec<f64>,
+    /// `None` where there is no model of spend.
+    revenue: Option<Vec<f64>>,
+}
+
+/// How good one was, for JSON.
+#[derive(Serialize)]
+struct Scored {
+    by: &'static str,
+    orders: Scores,
+    revenue: Option<Scores>,
+    by_frequency: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Scores {
+    predicted: f64,
+    actual: f64,
+    mae: f64,
+    rmse: f64,
+    correlation: Option<f64>,
+    gini: Option<f64>,
+    deciles: Vec<Tenth>,
+}
+
+#[derive(Serialize)]
+struct Tenth {
+    customers: usize,
+    predicted: f64,
+    actual: f64,
+    lift: f64,
+}
+
+/// Orders of customers with one number of repeat orders.
+#[derive(Serialize)]
+struct Row {
+    repeats: String,
+    customers: usize,
+    predicted: f64,
+    actual: f64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    until: String,
+    holdout_until: String,
+    days: i32,
+    customers: usize,
+    currency: String,
+    rejected: u64,
+    fits: Vec<Told>,
+    scores: Vec<Scored>,
+}
+
+/// `clvstream model evaluate`
+pub(super) fn run(
+    args: &EvaluateArgs,
+    config: &Config,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let Orders { json, .. } = args.orders;
+    let books = Books::read(&args.orders, config)?;
+    let until = args.until.day();
+    let end = args.holdout_until.map_or(books.last, |at| at.day());
+    if end <= until {
+        return Err(CliError::usage(format!(
+            "there is nothing to hold predictions against: the holdout ends on {end}, and fits take in orders until {until}"
+        ))
+        .hint("--until names a day before the last orders, --holdout-until a later one"));
+    }
+    let customers = customers(&books, until, end);
+    if customers.is_empty() {
+        return Err(CliError::failure(format!("nobody had ordered by {until}")));
+    }
+    let statistics: Vec<Statistics> = customers.iter().map(|c| c.statistics).collect();
+    let fits = Fits::of(
+        &statistics,
+        until,
+        books.minor_per_unit(),
+        &args.orders.options(),
+    );
+    let days = f64::from(end.0 - until.0);
+    let scores = scores(
+        &predictions(&fits, &customers, until, days, books.minor_per_unit()),
+        &customers,
+    );
+    if json {
+        let report = Report {
+            until: until.to_string(),
+            holdout_until: end.to_string(),
+            days: end.0 - until.0,
+            customers: customers.len(),
+            currency: books.currency().to_string(),
+            rejected: books.rejected,
+            fits: fits::all(&fits),
+            scores,
+        };
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        return Ok(writeln!(out)?);
+    }
+    writeln!(
+        out,
+        "{} customers until {until}, held against the {days} days until {end}; times in days, amounts in {}",
+        grouped(customers.len() as u64),
+        books.currency()
+    )?;
+    fits::tell_rejected(&books, out)?;
+    writeln!(out)?;
+    fits::render(&fits, out)?;
+    render(&scores, out)
+}
+
+fn customers(books: &Books, until: Day, end: Day) -> Vec<Customer> {
+    let unit = books.minor_per_unit();
+    let money = |minor: i64| minor as f64 / unit;
+    books
+        .purchases(until)
+        .zip(books.purchases(end))
+        .filter_map(|(before, after)| {
+            let statistics = before.statistics()?;
+            let (_, in_all) = before.between(Day(i32::MIN), until);
+            let (orders, revenue) = after.between(until, end);
+            Some(Customer {
+                statistics,
+                spent_in_all: money(in_all.0),
+                orders: f64::from(orders),
+                revenue: money(revenue.0),
+            })
+        })
+        .collect()
+}
+
+/// The formula, and each model that could be fitted.
+fn predictions(
+    fits: &Fits,
+    customers: &[Customer],
+    until: Day,
+    days: f64,
+    unit: f64,
+) -> Vec<Predicted> {
+    let history = |c: &Customer| c.statistics.history(f64::from(until.0));
+    // Of a customer of that very day there is no time to carry forward.
+    let forward = |of: &dyn Fn(&Customer) -> f64| -> Vec<f64> {
+        let one = |c| carried_forward(of(c), &history(c), days).unwrap_or(0.0);
+        customers.iter().map(one).collect()
+    };
+    let mut all = vec![Predicted {
+        by: "formula",
+        orders: forward(&|c| f64::from(c.statistics.repeats) + 1.0),
+        revenue: Some(forward(&|c| c.spent_in_all)),
+    }];
+    for (by, fit) in &fits.orders {
+        let Ok(fitted) = fit else { continue };
+        let expected = |h: &History| fitted.model.expected_orders(h, days);
+        let orders: Vec<f64> = customers.iter().map(|c| expected(&history(c))).collect();
+        let revenue = fits.spend.as_ref().ok().map(|spend| {
+            let value = |(c, orders): (&Customer, &f64)| {
+                let Statistics { repeats, spent, .. } = c.statistics;
+                orders
+                    * spend
+                        .model
+                        .expected_spend(f64::from(repeats), spent.0 as f64 / unit)
+            };
+            customers.iter().zip(&orders).map(value).collect()
+        });
+        all.push(Predicted {
+            by,
+            orders,
+            revenue,
+        });
+    }
+    all
+}
+
+fn scores(predicted: &[Predicted], customers: &[Customer]) -> Vec<Scored> {
+    let repeats: Vec<u32> = customers.iter().map(|c| c.statistics.repeats).collect();
+    let orders: Vec<f64> = customers.iter().map(|c| c.orders).collect();
+    let revenue: Vec<f64> = customers.iter().map(|c| c.revenue).collect();
+    predicted
+        .iter()
+        .filter_map(|p| {
+            Some(Scored {
+                by: p.by,
+                orders: evaluate(&p.orders, &orders)?.into(),
+                revenue: match &p.revenue {
+                    Some(predicted) => Some(evaluate(predicted, &revenue)?.into()),
+                    None => None,
+                },
+                by_frequency: by_frequency(&repeats, &p.orders, &orders, MOST)
+                    .into_iter()
+                    .map(Row::from)
+                    .collect(),
+            })
+        })
+        .collect()
+}
+
+impl From<Evaluation> for Scores {
+    fn from(e: Evaluation) -> Scores {
+        Scores {
+            predicted: e.predicted,
+            actual: e.actual,
+            mae: e.mae,
+            rmse: e.rmse,
+            correlation: e.correlation,
+            gini: e.gini,
+            deciles: e
+                .deciles
+                .iter()
+                .map(|d| Tenth {
+                    customers: d.customers,
+                    predicted: d.predicted,
+                    actual: d.actual,
+                    lift: d.lift,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<OfFrequency> for Row {
+    fn from(of: OfFrequency) -> Row {
+        Row {
+            repeats: format!("{}{}", of.repeats, if of.and_more { "+" } else { "" }),
+            customers: of.customers,
+            predicted: of.predicted,
+            actual: of.actual,
+        }
+    }
+}
+
+fn render(scores: &[Scored], out: &mut dyn Write) -> Result<(), CliError> {
+    let headers = [
+        "",
+        "predicted",
+        "actual",
+        "ratio",
+        "MAE",
+        "RMSE",
+        "correlation",
+        "Gini",
+        "top tenth",
+    ];
+    let line = |by: &str, s: &Scores| {
+        let or_none = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
+        let ratio = (s.actual != 0.0).then(|| s.predicted / s.actual);
+        vec![
+            by.to_owned(),
+            format!("{:.1}", s.predicted),
+            format!("{:.1}", s.actual),
+            or_none(ratio),
+            format!("{:.3}", s.mae),
+            format!("{:.3}", s.rmse),
+            or_none(s.correlation),
+            or_none(s.gini),
+            s.deciles
+                .first()
+                .map_or_else(String::new, |d| format!("{:.2}", d.lift)),
+        ]
+    };
+    let orders = scores.iter().map(|s| line(s.by, &s.orders)).collect();
+    writeln!(out, "\nOrders (days with one)\n{}", table(&headers, orders))?;
+    let revenue = scores
+        .iter()
+        .filter_map(|s| Some(line(s.by, s.revenue.as_ref()?)))
+        .collect();
+    writeln!(out, "\nRevenue\n{}", table(&headers, revenue))?;
+    render_frequencies(scores, out)
+}
+
+/// Mean orders by repeat orders so far, one column a prediction.
+fn render_frequencies(scores: &[Scored], out: &mut dyn Write) -> Result<(), CliError> {
+    let mut headers = vec!["repeats", "customers", "actual"];
+    headers.extend(scores.iter().map(|s| s.by));
+    let Some(first) = scores.first() else {
+        return Ok(());
+    };
+    let rows = first.by_frequency.iter().enumerate().map(|(i, row)| {
+        let mut cells = vec![
+            row.repeats.clone(),
+            grouped(row.customers as u64),
+            format!("{:.3}", row.actual),
+        ];
+        let of = |s: &Scored| s.by_frequency.get(i).map_or(0.0, |r| r.predicted);
+        cells.extend(scores.iter().map(|s| format!("{:.3}", of(s))));
+        cells
+    });
+    let rows = rows.collect();
+    Ok(writeln!(
+        out,
+        "\nMean orders by repeat orders until then\n{}",
+        table(&headers, rows)
+    )?)
+}

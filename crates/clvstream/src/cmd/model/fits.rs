@@ -1,0 +1,252 @@
+//! Fits of all models to one history, and how they are told.
+
+use std::io::Write;
+
+use ::config::Config;
+use clv::beta_geometric::Variant;
+use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma, fit_pareto};
+use clv::gamma_gamma::GammaGamma;
+use clv::histogram::{OrderHistogram, SpendHistogram};
+use clv::model::OrderModel;
+use clv::purchases::Statistics;
+use domain::time::Day;
+use serde::Serialize;
+
+use super::history::Books;
+use super::{FitArgs, Orders};
+use crate::error::CliError;
+use crate::render::{grouped, table};
+
+/// What became of each model.
+pub(super) struct Fits {
+    /// BG/NBD, MBG/NBD and Pareto/NBD, by name.
+    pub(super) orders: [(&'static str, Result<Fitted<OrderModel>, FitError>); 3],
+    pub(super) spend: Result<Fitted<GammaGamma>, FitError>,
+}
+
+impl Fits {
+    /// Fits all to customers as of a day, side by side.
+    pub(super) fn of(
+        customers: &[Statistics],
+        day: Day,
+        minor_per_unit: f64,
+        options: &FitOptions,
+    ) -> Fits {
+        let mut orders = OrderHistogram::default();
+        let mut spend = SpendHistogram::default();
+        for customer in customers {
+            orders.add(customer);
+            spend.add(customer);
+        }
+        let cells = orders.cells(f64::from(day.0));
+        let groups = spend.groups(minor_per_unit);
+        let of = |variant| {
+            fit_beta_geometric(variant, &cells, options).map(|f| f.map(OrderModel::BetaGeometric))
+        };
+        std::thread::scope(|threads| {
+            let pareto =
+                threads.spawn(|| fit_pareto(&cells, options).map(|f| f.map(OrderModel::Pareto)));
+            let (bg, mbg) = (of(Variant::Bg), of(Variant::Mbg));
+            let spend = fit_gamma_gamma(&groups, options);
+            let pareto = match pareto.join() {
+                Ok(fitted) => fitted,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+            Fits {
+                orders: [("BG/NBD", bg), ("MBG/NBD", mbg), ("Pareto/NBD", pareto)],
+                spend,
+            }
+        })
+    }
+}
+
+/// A fit, for JSON.
+#[derive(Serialize)]
+pub(super) struct Told {
+    model: &'static str,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum What {
+    Fitted {
+        customers: u64,
+        cells: usize,
+        ln_likelihood: f64,
+        parameters: Vec<Parameter>,
+        /// Limits in which the optimum lies, in words.
+        boundaries: Vec<&'static str>,
+        starts: usize,
+        agreeing: usize,
+    },
+    Refused {
+        refused: String,
+    },
+}
+
+#[derive(Serialize)]
+struct Parameter {
+    name: &'static str,
+    value: f64,
+    standard_error: Option<f64>,
+}
+
+fn told<M>(model: &'static str, fit: &Result<Fitted<M>, FitError>) -> Told {
+    let what = match fit {
+        Ok(fitted) => What::Fitted {
+            customers: fitted.customers,
+            cells: fitted.cells,
+            ln_likelihood: fitted.ln_likelihood,
+            parameters: fitted
+                .estimates
+                .iter()
+                .map(|e| Parameter {
+                    name: e.name,
+                    value: e.value,
+                    standard_error: e.standard_error(),
+                })
+                .collect(),
+            boundaries: fitted.boundaries.iter().map(|b| b.meaning()).collect(),
+            starts: fitted.starts,
+            agreeing: fitted.agreeing,
+        },
+        Err(error) => What::Refused {
+            refused: error.to_string(),
+        },
+    };
+    Told { model, what }
+}
+
+/// All fits, for JSON.
+pub(super) fn all(fits: &Fits) -> Vec<Told> {
+    let mut all: Vec<Told> = fits
+        .orders
+        .iter()
+        .map(|(name, fit)| told(name, fit))
+        .collect();
+    all.push(told("Gamma-Gamma", &fits.spend));
+    all
+}
+
+/// All fits as a table; what was refused, and what lies on a boundary, below it.
+pub(super) fn render(fits: &Fits, out: &mut dyn Write) -> Result<(), CliError> {
+    let all = all(fits);
+    let mut rows = Vec::new();
+    let mut notes = Vec::new();
+    for Told { model, what } in &all {
+        match what {
+            What::Fitted {
+                customers,
+                cells,
+                ln_likelihood,
+                parameters,
+                boundaries,
+                starts,
+                agreeing,
+            } => {
+                for (i, parameter) in parameters.iter().enumerate() {
+                    let once = |text: String| if i == 0 { text } else { String::new() };
+                    let error = parameter.standard_error;
+                    rows.push(vec![
+                        once((*model).to_owned()),
+                        parameter.name.to_owned(),
+                        format!("{:.6}", parameter.value),
+                        error.map_or_else(|| "-".to_owned(), |e| format!("{e:.6}")),
+                        once(format!("{ln_likelihood:.4}")),
+                        once(grouped(*customers)),
+                        once(grouped(*cells as u64)),
+                    ]);
+                }
+                notes.extend(boundaries.iter().map(|b| format!("{model}: {b}")));
+                if agreeing < starts {
+                    notes.push(format!(
+                        "{model}: {agreeing} of {starts} searches came to this optimum"
+                    ));
+                }
+            }
+            What::Refused { refused } => notes.push(format!("{model}: {refused}")),
+        }
+    }
+    let headers = [
+        "model",
+        "parameter",
+        "value",
+        "error",
+        "log-likelihood",
+        "customers",
+        "cells",
+    ];
+    if !rows.is_empty() {
+        writeln!(out, "{}", table(&headers, rows))?;
+    }
+    for note in notes {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
+}
+
+/// A report of a fit.
+#[derive(Serialize)]
+struct Report {
+    as_of: String,
+    currency: String,
+    rejected: u64,
+    fits: Vec<Told>,
+}
+
+/// `clvstream model fit`
+pub(super) fn run(args: &FitArgs, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+    let Orders { json, .. } = args.orders;
+    let books = Books::read(&args.orders, config)?;
+    let day = args.as_of.map_or(books.last, |at| at.day());
+    let customers: Vec<Statistics> = books
+        .purchases(day)
+        .filter_map(|p| p.statistics())
+        .collect();
+    let fits = Fits::of(
+        &customers,
+        day,
+        books.minor_per_unit(),
+        &args.orders.options(),
+    );
+    if json {
+        let report = Report {
+            as_of: day.to_string(),
+            currency: books.currency().to_string(),
+            rejected: books.rejected,
+            fits: all(&fits),
+        };
+        serde_json::to_writer_pretty(&mut *out, &report)?;
+        writeln!(out)?;
+    } else {
+        writeln!(
+            out,
+            "{} customers as of {day}; times in days, amounts in {}",
+            grouped(customers.len() as u64),
+            books.currency()
+        )?;
+        tell_rejected(&books, out)?;
+        writeln!(out)?;
+        render(&fits, out)?;
+    }
+    match fits.orders.iter().all(|(_, fit)| fit.is_err()) {
+        true => Err(
+            CliError::failure("no model of orders can be fitted to these customers")
+                .hint("historic and formula value do without one"),
+        ),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn tell_rejected(books: &Books, out: &mut dyn Write) -> Result<(), CliError> {
+    if books.rejected > 0 {
+        writeln!(
+            out,
+            "{} rows were rejected: `clvstream mapping check` says why",
+            grouped(books.rejected)
+        )?;
+    }
+    Ok(())
+}
