@@ -70,7 +70,7 @@ struct Row {
 }
 
 pub(crate) fn run(args: &ModelsArgs) -> Result<(), BenchError> {
-    let mut rows = scores();
+    let mut rows = scores()?;
     rows.extend(cdnow(args)?);
     rows.extend(made_up(args.customers)?);
     println!(
@@ -119,12 +119,13 @@ fn cpu_seconds() -> f64 {
 }
 
 /// P(alive), orders, value and interval of customers of all sorts.
-fn scores() -> Vec<Row> {
+fn scores() -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     let horizon = Horizon::of(365.0).discounted(0.1, 365.25);
     let scorer = timed("prepare a model for a year, discounted", &mut rows, || {
         (Scorer::new(MADE_OF, Some(SPEND), horizon), 1, 0)
     });
+    let scorer = scorer.ok_or_else(|| BenchError::failed("the parameters are out of range"))?;
     let mut times = Vec::new();
     let mut draws = draws();
     let customers: Vec<(History, f64)> = (0..100_000_u32)
@@ -145,7 +146,7 @@ fn scores() -> Vec<Row> {
         }
         ((), u64::from(SCORES), 0)
     });
-    rows
+    Ok(rows)
 }
 
 fn fit(cells: &[clv::fit::Cell]) -> Result<Fitted<BetaGeometric>, BenchError> {

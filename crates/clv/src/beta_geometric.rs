@@ -18,6 +18,9 @@ use crate::special::{ln_gamma_ratio, logistic_of_minus, softplus};
 pub(crate) use dropout::{Dropout, Moments};
 pub(crate) use expect::discounted_within;
 
+/// The largest parameter without a unit.
+pub(crate) const MOST: f64 = 1e6;
+
 /// Which of the two models.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Variant {
@@ -46,15 +49,16 @@ pub struct BetaGeometric {
 }
 
 impl BetaGeometric {
-    /// Whether the parameters are within their ranges.
+    /// Whether the parameters are within their ranges; those without a unit up to 10⁶, beyond which a limit is
+    /// reached and digits go.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        positive(self.r)
-            && positive(self.alpha)
-            && positive(self.b)
-            && self.a.is_finite()
-            && self.a >= 0.0
+        let in_range = |v: f64| v > 0.0 && v <= MOST;
+        in_range(self.r)
+            && in_range(self.b)
+            && (self.a == 0.0 || in_range(self.a))
+            && self.alpha > 0.0
+            && self.alpha.is_finite()
     }
 
     /// The same model for times counted in a unit `per_unit` of which make one of the present.

@@ -3,6 +3,7 @@
 //! Source: Fader and Hardie (2013), "The Gamma-Gamma Model of Monetary Value". An order is Gamma(p, ν), ν of
 //! a customer is Gamma(q, v); the number of orders is taken to be independent of their values.
 
+use crate::beta_geometric::MOST;
 use crate::special::ln_beta;
 
 /// Parameters of Gamma-Gamma. Amounts are in one unit of money throughout, v included.
@@ -17,11 +18,15 @@ pub struct GammaGamma {
 }
 
 impl GammaGamma {
-    /// Whether the parameters are within their ranges and the mean spend exists.
+    /// Whether the parameters are within their ranges (p and q up to 10⁶) and the mean spend exists.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let positive = |v: f64| v.is_finite() && v > 0.0;
-        positive(self.p) && positive(self.v) && self.q.is_finite() && self.q > 1.0
+        self.p > 0.0
+            && self.p <= MOST
+            && self.q > 1.0
+            && self.q <= MOST
+            && self.v > 0.0
+            && self.v.is_finite()
     }
 
     /// The same model for amounts counted in a unit `per_unit` of which make one of the present.

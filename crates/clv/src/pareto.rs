@@ -8,6 +8,7 @@
 //! Everything comes down to one integral of a product of powers, which is taken by quadrature over
 //! positive terms; the removable singularity at s = 1 does not arise.
 
+use crate::beta_geometric::MOST;
 use crate::history::{Crossing, History};
 use crate::special::{
     Powers, decay_integral, ln_gamma_ratio, logistic_of_minus, scaled_expint, softplus,
@@ -28,15 +29,15 @@ pub struct ParetoNbd {
 }
 
 impl ParetoNbd {
-    /// Whether the parameters are within their ranges.
+    /// Whether the parameters are within their ranges; those that have no unit up to 10⁶.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        let positive = |v: f64| v.is_finite() && v > 0.0;
+        let positive = |v: f64| v > 0.0 && v.is_finite();
         positive(self.r)
+            && self.r <= MOST
+            && (0.0..=MOST).contains(&self.s)
             && positive(self.alpha)
             && positive(self.beta)
-            && self.s.is_finite()
-            && self.s >= 0.0
     }
 
     /// The same model for times counted in a unit `per_unit` of which make one of the present.

@@ -42,6 +42,18 @@ impl Horizon {
         }
     }
 
+    /// Whether everything is within its range.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        let from_0 = |v: f64| v.is_finite() && v >= 0.0;
+        self.time > 0.0
+            && from_0(self.time)
+            && from_0(self.discount)
+            && self.margin_rate.is_finite()
+            && self.coverage > 0.0
+            && self.coverage < 1.0
+    }
+
     /// The same, discounted at `yearly` (0.1 is 10 % a year), a year having so many units of time.
     #[must_use]
     pub fn discounted(self, yearly: f64, units_per_year: f64) -> Horizon {
@@ -93,9 +105,17 @@ pub struct Scorer {
 type Terms = [f64; 4];
 
 impl Scorer {
-    /// Prepares a model: some 50 ms of work.
+    /// Prepares a model, which takes some 0.2 s; `None` where a parameter or the horizon is out of its range.
     #[must_use]
-    pub fn new(orders: BetaGeometric, spend: Option<GammaGamma>, horizon: Horizon) -> Scorer {
+    pub fn new(
+        orders: BetaGeometric,
+        spend: Option<GammaGamma>,
+        horizon: Horizon,
+    ) -> Option<Scorer> {
+        let spend_is_valid = spend.is_none_or(|spend| spend.is_valid());
+        if !(orders.is_valid() && spend_is_valid && horizon.is_valid()) {
+            return None;
+        }
         let mut scorer = Scorer {
             orders,
             spend,
@@ -106,7 +126,7 @@ impl Scorer {
         scorer.by_repeats = (0..=TABULATED)
             .map(|x| scorer.series(f64::from(x), end))
             .collect();
-        scorer
+        Some(scorer)
     }
 
     /// The model of orders.

@@ -56,7 +56,8 @@ fn check(history: &History, spent: f64) -> [f64; 3] {
             model,
             Some(SPEND),
             Horizon::of(365.0).discounted(0.1, 365.25),
-        );
+        )
+        .expect("in range");
         let score = scorer.score(history, spent);
         let value = score.value.expect("has a model of spend");
         for part in [
@@ -188,6 +189,54 @@ fn a_threshold_is_crossed_where_the_closed_form_says() {
     assert_eq!(MBG.crossing(&once, 0.9), Crossing::Already);
     let immortal = BetaGeometric { a: 0.0, ..MBG };
     assert_eq!(immortal.crossing(&history, 0.5), Crossing::Never);
+}
+
+#[test]
+fn parameters_at_the_ends_of_their_ranges() {
+    let history = History::new(30, 200.0, 300.0);
+    for end in [1e-290, 1e-30, 1e-9, 1e6] {
+        for model in [
+            BetaGeometric { r: end, ..MBG },
+            BetaGeometric { alpha: end, ..MBG },
+            BetaGeometric { a: end, ..MBG },
+            BetaGeometric { b: end, ..MBG },
+        ] {
+            assert!(model.is_valid());
+            let alive = model.p_alive(&history);
+            assert!((0.0..=1.0).contains(&alive), "{model:?}");
+            assert!(model.expected_orders(&history, 30.0) >= 0.0, "{model:?}");
+        }
+        for model in [
+            ParetoNbd { r: end, ..PARETO },
+            ParetoNbd {
+                alpha: end,
+                ..PARETO
+            },
+            ParetoNbd { s: end, ..PARETO },
+            ParetoNbd {
+                beta: end,
+                ..PARETO
+            },
+        ] {
+            assert!(model.expected_orders(&history, 30.0) >= 0.0, "{model:?}");
+            assert!(model.p_order_within(&history, 30.0) >= 0.0, "{model:?}");
+            assert!(model.is_valid());
+        }
+    }
+}
+
+#[test]
+fn parameters_beyond_them_are_no_model() {
+    for wrong in [0.0, -1.0, 1e30, f64::INFINITY, f64::NAN] {
+        assert!(!BetaGeometric { r: wrong, ..MBG }.is_valid());
+        assert!(!BetaGeometric { b: wrong, ..MBG }.is_valid());
+        assert!(!ParetoNbd { r: wrong, ..PARETO }.is_valid());
+        assert!(!GammaGamma { p: wrong, ..SPEND }.is_valid());
+        assert!(!GammaGamma { q: wrong, ..SPEND }.is_valid());
+    }
+    assert!(BetaGeometric { a: 0.0, ..MBG }.is_valid());
+    assert!(ParetoNbd { s: 0.0, ..PARETO }.is_valid());
+    assert!(!GammaGamma { q: 1.0, ..SPEND }.is_valid());
 }
 
 fn positive() -> impl Strategy<Value = f64> {

@@ -76,7 +76,7 @@ const HISTORIES: [(u32, f64, f64); 12] = [
 #[test]
 fn scores_are_the_models_answers_to_nine_digits() {
     for model in MODELS {
-        let scorer = Scorer::new(model, Some(SPEND), horizon());
+        let scorer = Scorer::new(model, Some(SPEND), horizon()).expect("in range");
         for (x, recency, age) in HISTORIES {
             let history = History::new(x, recency, age);
             let spent = 30.0 * f64::from(x);
@@ -165,7 +165,7 @@ fn shares(
 fn intervals_hold_about_eighty_in_a_hundred() {
     let mut random = draws(5);
     for model in MODELS {
-        let scorer = Scorer::new(model, Some(SPEND), horizon());
+        let scorer = Scorer::new(model, Some(SPEND), horizon()).expect("in range");
         for (x, recency, age) in HISTORIES {
             let history = History::new(x, recency, age);
             let spent = 30.0 * f64::from(x);
@@ -193,5 +193,34 @@ fn intervals_hold_about_eighty_in_a_hundred() {
                 assert_eq!(value.low, 0.0, "{context}");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_out_of_range_is_not_prepared() {
+    let model = MODELS[0];
+    let new = |model, spend, horizon| Scorer::new(model, spend, horizon).is_some();
+    assert!(new(model, Some(SPEND), horizon()));
+    assert!(!new(BetaGeometric { r: 0.0, ..model }, None, horizon()));
+    assert!(!new(BetaGeometric { a: -0.1, ..model }, None, horizon()));
+    assert!(!new(model, Some(GammaGamma { q: 1.0, ..SPEND }), horizon()));
+    for wrong in [
+        Horizon::of(0.0),
+        Horizon::of(f64::INFINITY),
+        Horizon::of(f64::NAN),
+        Horizon {
+            coverage: 1.0,
+            ..horizon()
+        },
+        Horizon {
+            discount: -0.1,
+            ..horizon()
+        },
+        Horizon {
+            margin_rate: f64::NAN,
+            ..horizon()
+        },
+    ] {
+        assert!(!new(model, Some(SPEND), wrong), "{wrong:?}");
     }
 }

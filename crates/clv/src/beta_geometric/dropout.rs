@@ -16,6 +16,9 @@
 
 use crate::special::decay_integral;
 
+/// On one side: more than any parameters in range take, so that none out of it make an endless loop.
+const MOST_NODES: u32 = 20_000;
+
 /// First two moments of the number of orders within a time, of a customer who has not dropped out.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Moments {
@@ -76,7 +79,10 @@ impl Dropout {
         add(&self.node(self.centre, z));
         for direction in [self.step, -self.step] {
             let mut at = self.centre + direction;
-            while !add(&self.node(at, z)) {
+            for _ in 0..MOST_NODES {
+                if add(&self.node(at, z)) {
+                    break;
+                }
                 at += direction;
             }
         }

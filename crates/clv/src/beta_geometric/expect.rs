@@ -6,6 +6,8 @@ use crate::special::GAUSS;
 
 /// Step of the trapezoidal rule in the logarithm of time, for a horizon without end.
 const STEP: f64 = 0.22;
+/// More than any parameters in range take.
+const MOST_STEPS: u32 = 20_000;
 
 impl BetaGeometric {
     /// Orders to expect within `time` from now.
@@ -61,7 +63,10 @@ pub(crate) fn discounted_within(mean: impl Fn(f64) -> f64, z: f64, discount: f64
     let end = libm::log1p(z);
     let mut sum = libm::exp(-discount * z) * mean(z);
     let mut from = 0.0;
-    while from < end {
+    for _ in 0..MOST_STEPS {
+        if from >= end {
+            break;
+        }
         // Of the exponent at most 8 a panel, and at most 2 of the logarithm.
         let rise = discount * libm::exp(from);
         let to = end.min(from + libm::log1p(8.0 / rise).min(2.0));
@@ -91,7 +96,7 @@ fn discounted_without_end(dropout: &Dropout, discount: f64) -> f64 {
     let mut sum = term(centre);
     for direction in [STEP, -STEP] {
         let mut v = centre + direction;
-        loop {
+        for _ in 0..MOST_STEPS {
             let t = term(v);
             sum += t;
             if t <= sum * 1e-15 {

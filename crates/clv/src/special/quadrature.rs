@@ -35,6 +35,10 @@ pub(crate) struct Powers {
 const EXPONENT_A_PANEL: f64 = 12.0;
 /// Of one panel, in `ln(1 + w)`: the integrand is analytic up to π beside the axis.
 const LONGEST_PANEL: f64 = 2.0;
+/// What the variable grows by within the longest panel.
+const E_SQUARED: f64 = 7.389_056_098_930_65;
+/// More than any parameters in range take; so that none out of it make an endless loop.
+const MOST_PANELS: u32 = 20_000;
 
 impl Powers {
     /// The integral from 0 to `end`.
@@ -56,7 +60,10 @@ impl Powers {
         let last = libm::log1p(end / unit);
         let mut sums = [0.0; K];
         let mut from = 0.0;
-        while from < last {
+        for _ in 0..MOST_PANELS {
+            if from >= last {
+                break;
+            }
             let (panel, to) = self.panel(unit, from, last, &factors);
             for (sum, part) in sums.iter_mut().zip(panel) {
                 *sum += part;
@@ -78,10 +85,10 @@ impl Powers {
     ) -> ([f64; K], f64) {
         let w = unit * libm::expm1(from);
         let rise = unit + w;
-        // At most e² as much at the end of the panel.
-        let rate = (self.n * rise / (self.a + w)).max(self.n / 8.0)
-            + (self.m * rise / (self.b + w)).max(self.m / 8.0)
-            + self.discount * rise * 3.0;
+        // At the end of the panel, where it may be e² times what it is here, or all of n.
+        let steepest = |power: f64, scale: f64| power * (E_SQUARED * rise / (scale + w)).min(1.0);
+        let rate =
+            steepest(self.n, self.a) + steepest(self.m, self.b) + self.discount * rise * E_SQUARED;
         let length = (EXPONENT_A_PANEL / rate)
             .min(LONGEST_PANEL)
             .min(last - from);
