@@ -82,8 +82,10 @@ impl Purchases {
             let Some(sums) = refund.within(TimeMs::MIN, as_of) else {
                 continue;
             };
-            let named = refund.of_order.as_ref();
-            let order = named.and_then(|id| book.orders.iter().find(|o| o.id == *id));
+            let order = refund.of_order.as_ref().and_then(|id| {
+                let at = book.orders.binary_search_by(|o| o.id.cmp(id)).ok()?;
+                book.orders.get(at)
+            });
             let day = match order.map(|o| (o, o.within(TimeMs::MIN, as_of))) {
                 // What it came to is not counted in the first place.
                 Some((order, _)) if order.is_cancelled(as_of) => continue,

@@ -11,11 +11,15 @@ mod series;
 use crate::beta_geometric::{BetaGeometric, Moments, discounted_within};
 use crate::gamma_gamma::GammaGamma;
 use crate::history::History;
-use crate::special::{digamma, normal_quantile, trigamma};
-use series::Series;
+use crate::special::{normal_quantile, trigamma};
+use series::{Series, TERMS};
 
 /// Repeat orders up to which terms are tabulated.
 const TABULATED: u32 = 127;
+/// Shapes of the spend's rate from which on its variance and third moment are used: both exist a little below, and
+/// are nearly infinite there.
+const VARIANCE_FROM: f64 = 2.5;
+const SKEW_FROM: f64 = 3.5;
 
 /// What a value is of.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -101,8 +105,8 @@ pub struct Scorer {
 }
 
 /// Of customers with one number of repeat orders at one age who have not dropped out: orders and discounted
-/// orders over y; middle and spread of ln of what orders come to, where there is one, the rate of spend being 1.
-type Terms = [f64; 4];
+/// orders over y; coefficient of variation and skewness of what orders come to, where there is one.
+type Terms = [f64; TERMS];
 
 impl Scorer {
     /// Prepares a model, which takes some 0.2 s; `None` where a parameter or the horizon is out of its range.
@@ -177,24 +181,23 @@ impl Scorer {
         discounted: f64,
         terms: &Terms,
     ) -> Value {
-        let (_, rate) = model.posterior(x, spent);
         let spend = model.expected_spend(x, spent);
         let margin = self.horizon.margin_rate;
         let outside = 0.5 * (1.0 - self.horizon.coverage);
-        // Of all such customers those who do not order come first.
-        let among = |level: f64| (level - (1.0 - p_order)) / p_order;
-        let end = |level: f64, of: fn(&Terms, f64) -> f64| {
-            let among = among(level);
+        let expected = margin * spend * discounted;
+        let end = |level: f64| {
+            // Of all such customers those who do not order come first.
+            let among = (level - (1.0 - p_order)) / p_order;
             if among > 0.0 {
-                margin * rate * of(terms, normal_quantile(among))
+                expected / p_order * over_mean(terms, normal_quantile(among))
             } else {
                 0.0
             }
         };
-        let (low, high) = (end(outside, as_gamma), end(1.0 - outside, as_log_normal));
+        let (low, high) = (end(outside), end(1.0 - outside));
         Value {
             spend,
-            expected: margin * spend * discounted,
+            expected,
             low: low.min(high),
             high: high.max(low),
         }
@@ -205,7 +208,12 @@ impl Scorer {
         let dropout = self.orders.dropout(x);
         let plain = Series::fit(end, |y| {
             let moments = dropout.moments(libm::expm1(y));
-            [moments.mean / y, moments.factorial / (y * y), 0.0, 0.0]
+            [
+                moments.mean / y,
+                moments.factorial / (y * y),
+                moments.third / (y * y * y),
+                0.0,
+            ]
         });
         Series::fit(end, |y| self.terms(x, y, Some(&plain)))
     }
@@ -217,10 +225,11 @@ impl Scorer {
         let moments = |z: f64| match plain {
             Some(series) => {
                 let y = libm::log1p(z);
-                let [mean, factorial, ..] = series.at(y);
+                let [mean, factorial, third, ..] = series.at(y);
                 Moments {
                     mean: mean * y,
                     factorial: factorial * y * y,
+                    third: third * y * y * y,
                 }
             }
             None => dropout.moments(z),
@@ -229,53 +238,56 @@ impl Scorer {
         // In units of α + T, which is horizon/z.
         let discount = self.horizon.discount * self.horizon.time / z;
         let discounted = discounted_within(|z| moments(z).mean, z, discount);
-        let (middle, spread) = match &self.spend {
-            Some(spend) => self.amount(spend, x, y, &now, discounted),
+        let (variation, skew) = match &self.spend {
+            Some(spend) => self.shape_of_amount(spend, x, y, &now),
             None => (0.0, 0.0),
         };
-        [now.mean / y, discounted / y, middle, spread]
+        [now.mean / y, discounted / y, variation, skew]
     }
 
-    /// Middle and spread of the logarithm of what orders come to, given that there is one.
+    /// Coefficient of variation and skewness of what orders come to, given that there is one.
     ///
-    /// Their number, given that it is not 0, and their mean value are each taken for log-normal: the number by its
-    /// first two moments, the value by the mean and variance of its logarithm.
-    fn amount(
-        &self,
-        spend: &GammaGamma,
-        x: f64,
-        y: f64,
-        moments: &Moments,
-        discounted: f64,
-    ) -> (f64, f64) {
+    /// Exact, from the first three moments of the number of orders and of ν: an amount is Gamma(p·number) over ν. What
+    /// the discount of single orders adds to them is left out.
+    fn shape_of_amount(&self, spend: &GammaGamma, x: f64, y: f64, moments: &Moments) -> (f64, f64) {
         let any = -libm::expm1(-(self.orders.r + x) * y);
-        let mean = (moments.mean / any).max(1.0);
-        let square = (moments.factorial + moments.mean) / any;
-        let of_number = libm::log((square / (mean * mean)).max(1.0));
-        let middle = (mean * libm::exp(-0.5 * of_number)).max(1.0);
+        let one = moments.mean / any;
+        let two = (moments.factorial + moments.mean) / any;
+        let three = (moments.third + 3.0 * moments.factorial + moments.mean) / any;
+        let p = spend.p;
         let (shape, _) = spend.posterior(x, 0.0);
-        let within = spend.p * middle;
-        let variance = of_number + trigamma(within) + trigamma(shape);
-        let discount = libm::log(discounted / moments.mean);
-        (
-            digamma(within) - digamma(shape) + discount,
-            libm::sqrt(variance),
-        )
+        let mean = p * one / (shape - 1.0);
+        if shape <= VARIANCE_FROM {
+            // Of a spend without variance, or next to none, the variance of its logarithm stands in.
+            let of_number = libm::log((two / (one * one)).max(1.0));
+            let of_logarithm = of_number + trigamma(p * one) + trigamma(shape);
+            let variation = libm::sqrt(libm::expm1(of_logarithm));
+            return (variation, 2.0 * variation);
+        }
+        let square = p * (p * two + one) / ((shape - 1.0) * (shape - 2.0));
+        let sd = libm::sqrt((square - mean * mean).max(0.0));
+        let variation = sd / mean;
+        // A gamma distribution's, which ends at 0; more would leave nothing near 0.
+        let of_gamma = 2.0 * variation;
+        if shape <= SKEW_FROM || sd == 0.0 {
+            return (variation, of_gamma);
+        }
+        let cube = p * (p * p * three + 3.0 * p * two + 2.0 * one)
+            / ((shape - 1.0) * (shape - 2.0) * (shape - 3.0));
+        let skew = (cube - 3.0 * mean * square + 2.0 * mean * mean * mean) / (sd * sd * sd);
+        (variation, skew.min(of_gamma))
     }
 }
 
-/// The quantile at `z` standard deviations of a log-normal amount: the far end of amounts, which heavy tails
-/// of spend make.
-fn as_log_normal(terms: &Terms, z: f64) -> f64 {
-    libm::exp(terms[2] + terms[3] * z)
-}
-
-/// The same of a gamma distribution with that one's mean and variance, by Wilson and Hilferty's cube root: the near
-/// end, where those are who drop out soon.
-fn as_gamma(terms: &Terms, z: f64) -> f64 {
-    let variance = terms[3] * terms[3];
-    let mean = libm::exp(terms[2] + 0.5 * variance);
-    let square = libm::expm1(variance);
-    let root = (1.0 - square / 9.0 + z * libm::sqrt(square) / 3.0).max(0.0);
-    mean * root * root * root
+/// The quantile at `z` standard deviations of the normal distribution, over the mean, of an amount with such
+/// variation and skewness: Pearson's type III by the cube root of Wilson and Hilferty.
+fn over_mean(terms: &Terms, z: f64) -> f64 {
+    let [.., variation, skew] = *terms;
+    let standard = if skew.abs() < 1e-6 {
+        z
+    } else {
+        let root = (1.0 + skew * z / 6.0 - skew * skew / 36.0).max(0.0);
+        2.0 / skew * (root * root * root - 1.0)
+    };
+    (1.0 + variation * standard).max(0.0)
 }

@@ -26,6 +26,8 @@ pub(crate) struct Moments {
     pub(crate) mean: f64,
     /// Mean of `X·(X − 1)`.
     pub(crate) factorial: f64,
+    /// Mean of `X·(X − 1)·(X − 2)`.
+    pub(crate) third: f64,
 }
 
 /// Where the mean is taken: n, a and b as above.
@@ -43,6 +45,7 @@ struct Node {
     weight: f64,
     mean: f64,
     factorial: f64,
+    third: f64,
 }
 
 impl Dropout {
@@ -65,16 +68,19 @@ impl Dropout {
             return Moments {
                 mean: 0.0,
                 factorial: 0.0,
+                third: 0.0,
             };
         }
-        let (mut weight, mut mean, mut factorial) = (0.0, 0.0, 0.0);
+        let (mut weight, mut mean, mut factorial, mut third) = (0.0, 0.0, 0.0, 0.0);
         let mut add = |node: &Node| {
             weight += node.weight;
             mean += node.mean;
             factorial += node.factorial;
+            third += node.third;
             node.weight <= weight * 1e-18
                 && node.mean <= mean * 1e-18
                 && node.factorial <= factorial * 1e-18
+                && node.third <= third * 1e-18
         };
         add(&self.node(self.centre, z));
         for direction in [self.step, -self.step] {
@@ -90,6 +96,7 @@ impl Dropout {
         Moments {
             mean: mean / weight,
             factorial: factorial / weight * self.b / c,
+            third: third / weight * self.b * (c + 2.0) / (c * (c + 1.0)),
         }
     }
 
@@ -114,36 +121,43 @@ impl Dropout {
             libm::exp((self.a + 1.0) * away - (c + 2.0) * libm::log1p((odds - top) / (1.0 + top)));
         let growth = libm::log1p(p * z);
         let none = libm::exp(-n * growth);
-        let several = at_least_two(n, p * z, growth, none);
-        // g, −g′ and the same of the second moment, k = 2·several/p².
+        let [two, three] = at_least(n, p * z, growth, none);
+        // g, −g′ and the same of the higher moments, k = 2·two/p² and l = 6·three/p³.
         let g = n * decay_integral(n, growth) / p;
-        let g_falls = several / (p * p);
+        let g_falls = two / (p * p);
         let k = 2.0 * g_falls;
         let share = p * z / (1.0 + p * z);
-        let k_falls = 2.0 * (2.0 * several - n * (n + 1.0) * share * share * none) / (p * p * p);
+        let exactly_two = n * (n + 1.0) * share * share * none;
+        let k_falls = 2.0 * (2.0 * two - exactly_two) / (p * p * p);
+        let l = 6.0 * three / (p * p * p);
+        let l_falls = (18.0 * three - 3.0 * (n + 2.0) * share * exactly_two) / (p * p * p * p);
         Node {
             weight,
             mean: weight * (g + g_falls * (self.b / c - p) / (c + 1.0)),
             factorial: weight * (k + q * k_falls.max(0.0) / (c + 1.0)),
+            third: weight * q * (l + q * l_falls.max(0.0) / (c + 2.0)),
         }
     }
 }
 
-/// `1 − (1+u)^(−n) − n·u·(1+u)^(−n−1)`: the chance of two or more of a negative binomial. `growth` is
-/// ln(1+u) and `none` e^(−n·growth).
-fn at_least_two(n: f64, u: f64, growth: f64, none: f64) -> f64 {
+/// The chances of two or more, and of three or more, of a negative binomial with shape n and odds u: `1 − (1+u)^(−n) −
+/// n·u·(1+u)^(−n−1)`, and so on. `growth` is ln(1+u) and `none` e^(−n·growth).
+fn at_least(n: f64, u: f64, growth: f64, none: f64) -> [f64; 2] {
     let share = u / (1.0 + u);
+    let one = none * n * share;
+    let two = one * (n + 1.0) * share / 2.0;
     if n * growth > 0.2 || share > 0.5 {
-        return -libm::expm1(-n * growth) - n * share * none;
+        let at_least_two = -libm::expm1(-n * growth) - one;
+        return [at_least_two, (at_least_two - two).max(0.0)];
     }
-    // Its terms from 2 on.
-    let mut term = none * n * share * (n + 1.0) * share / 2.0;
+    // Its terms from 3 on.
+    let mut term = two * (n + 2.0) * share / 3.0;
     let mut sum = term;
-    let mut k = 2.0;
+    let mut k = 3.0;
     while term > sum * 1e-17 {
         term *= (n + k) * share / (k + 1.0);
         sum += term;
         k += 1.0;
     }
-    sum
+    [two + sum, sum]
 }
