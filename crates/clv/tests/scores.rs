@@ -117,6 +117,7 @@ fn scores_are_the_models_answers_to_nine_digits() {
 /// above the interval, in the next year.
 fn shares(
     model: &BetaGeometric,
+    spend: &GammaGamma,
     history: &History,
     spent: f64,
     interval: (f64, f64),
@@ -144,10 +145,10 @@ fn shares(
             } else {
                 random.beta(model.a, stayed)
             };
-            let of_spend = random.gamma(SPEND.q + SPEND.p * x) / (SPEND.v + spent);
+            let of_spend = random.gamma(spend.q + spend.p * x) / (spend.v + spent);
             random.orders(rate, dropout, time, &mut times);
             for at in &times {
-                value += (-discount * at).exp() * random.gamma(SPEND.p) / of_spend;
+                value += (-discount * at).exp() * random.gamma(spend.p) / of_spend;
             }
         }
         counts[if value < interval.0 {
@@ -172,6 +173,7 @@ fn intervals_hold_about_eighty_in_a_hundred() {
             let value = score.value.expect("has a model of spend");
             let [below, within, above] = shares(
                 &model,
+                &SPEND,
                 &history,
                 spent,
                 (value.low, value.high),
@@ -221,5 +223,29 @@ fn what_is_out_of_range_is_not_prepared() {
         },
     ] {
         assert!(!new(model, Some(SPEND), wrong), "{wrong:?}");
+    }
+}
+
+#[test]
+fn intervals_hold_where_spend_has_no_variance_too() {
+    let mut random = draws(6);
+    for q in [1.2, 2.0, 2.8] {
+        let spend = GammaGamma { p: 1.5, q, v: 30.0 };
+        let scorer = Scorer::new(MODELS[0], Some(spend), horizon()).expect("in range");
+        for (x, recency, age) in [(0, 0.0, 10.0), (1, 20.0, 25.0), (3, 90.0, 100.0)] {
+            let history = History::new(x, recency, age);
+            let spent = 30.0 * f64::from(x);
+            let value = scorer
+                .score(&history, spent)
+                .value
+                .expect("has a model of spend");
+            let interval = (value.low, value.high);
+            let [below, _, above] =
+                shares(&MODELS[0], &spend, &history, spent, interval, &mut random);
+            assert!(
+                below < 0.15 && (0.06..0.14).contains(&above),
+                "{q} {x}: {value:?} {below} {above}"
+            );
+        }
     }
 }
