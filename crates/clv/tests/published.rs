@@ -2,8 +2,7 @@
 //! were printed: the CDNOW sample, in weeks and dollars, calibrated until 1997-09-30.
 //!
 //! Sources: \[FHL\] Fader, Hardie and Lee (2005), "Counting Your Customers the Easy Way: An Alternative to the
-//! Pareto/NBD Model", *Marketing Science* 24(2), and their note on implementing it; \[RFM\] the same (2005), "RFM
-//! and CLV", *Journal of Marketing Research* 42(4); \[GG\] Fader and Hardie (2013), "The Gamma-Gamma Model of
+//! Pareto/NBD Model", *Marketing Science* 24(2), and their note on implementing it; \[GG\] Fader and Hardie (2013), "The Gamma-Gamma Model of
 //! Monetary Value"; \[4\] the project's brief, 4-clv-models, which has them to more digits.
 
 #![allow(
@@ -161,8 +160,7 @@ fn pooling_shifts_nothing() {
 
 #[test]
 fn orders_and_chances_of_single_customers() {
-    // [FHL], the note: E[Y(39)] = 1.226 for (2, 30.43, 38.86) under BG/NBD; [RFM] for the discounted ones of
-    // Pareto/NBD; [4] for all.
+    // [FHL], the note: E[Y(39)] = 1.226 for (2, 30.43, 38.86) under BG/NBD; [4] for all.
     let Some(p) = published("orders_and_chances_of_single_customers") else {
         return;
     };
@@ -336,7 +334,7 @@ fn revenue_in_the_holdout() {
 
 #[test]
 fn orders_by_frequency_in_the_holdout() {
-    // [FHL] figure 4: conditional expectations follow what came, closely for the many with few orders.
+    // As [FHL] show it: conditional expectations follow what came, closely for the many with few orders.
     let Some(p) = published("orders_by_frequency_in_the_holdout") else {
         return;
     };
