@@ -409,6 +409,9 @@ impl WorkerLog for SimLog<'_> {
     }
 
     fn trying(&mut self, tasks: &[u32], place: Option<&Tried>) -> Result<(), CommitError> {
+        if place.is_some() {
+            self.tries.set(true);
+        }
         let mut positions = Vec::new();
         for task in tasks {
             let routed = self.routed_of(*task);
@@ -431,8 +434,8 @@ impl WorkerLog for SimLog<'_> {
                 Err(failure) => return Err(self.commit_failed(failure)),
             }
         }
+        self.tries.set(place.is_some());
         if let Some(place) = place {
-            self.tries.set(true);
             let value = self.hand.cluster().value_at(&place.at, place.offset);
             if self.kills(value.as_deref()) && !self.is_quarantined(&place.at, place.offset) {
                 self.hand.die();

@@ -368,7 +368,7 @@ impl World {
             let (sum, all) = self.consumed(task);
             // Behind the last record there may be markers, which are left until there is nothing to do.
             let is_done = all || !self.has_more(task);
-            let (known, since) = self.moved.entry(task).or_insert((sum, healed));
+            let (known, since) = self.moved.entry(task).or_insert((sum, now.max(healed)));
             if *known != sum || is_done || *since < healed {
                 (*known, *since) = (sum, now.max(healed));
             }
@@ -532,6 +532,8 @@ impl World {
                     self.cluster.borrow_mut().trace.say(now, words);
                     self.kill(number);
                     self.schedule(500, Event::Start(number));
+                    // The bound on how long a task stands still is for one death, not for all of them.
+                    self.moved.clear();
                     return;
                 }
                 Stepped::Ended(ended) => {
