@@ -56,6 +56,32 @@ fn wrong_usage() {
 }
 
 #[test]
+fn the_number_of_tasks_of_an_embedded_log_is_fixed() {
+    let here = folder(&[]);
+    let run = |args: &[&str]| clvstream(here.path(), args);
+    insta::assert_snapshot!(run(&["repartition", "--to", "6"]), @r"
+    exit 2
+    -- stdout
+    -- stderr
+    error: the number of tasks of an embedded log is fixed at its first start
+    hint: another `data_dir` may have another number: load the inputs there anew; `kafka.bootstrap` names a Kafka cluster, where it can be changed
+    ");
+    assert!(run(&["run", "--drain"]).starts_with("exit 0"));
+    let other = run(&["run", "--drain", "--set", "partitions=6"]);
+    assert!(other.starts_with("exit 2"), "{other}");
+    assert!(other.contains("this deployment has 4"), "{other}");
+    for wrong in [["--to", "0"], ["--to", "1025"], ["--to", "x"]] {
+        let said = run(&[&["repartition"], wrong.as_slice()].concat());
+        assert!(
+            said.starts_with("exit 2") && said.contains("--to <N>"),
+            "{said}"
+        );
+    }
+    let said = run(&["repartition", "--to", "6", "--abandon"]);
+    assert!(said.contains("cannot be used with"), "{said}");
+}
+
+#[test]
 fn a_bad_configuration_stops_every_command() {
     let here = folder(&[("shop.toml", BAD)]);
     let run = |args: &[&str]| clvstream(here.path(), args);

@@ -53,6 +53,7 @@ fn the_number_of_tasks_is_changed_wherever_the_command_dies() {
         "repartitioned",
         &scene::SETTINGS,
     );
+    let whole = std::thread::spawn(move || drained(broker, 3, &[&FIRST, &SECOND]));
     app.run("a", &FIRST);
     app.run("a", &DRAIN);
     let (profiles, days) = (app.export("profiles"), app.export("days"));
@@ -108,7 +109,7 @@ fn the_number_of_tasks_is_changed_wherever_the_command_dies() {
     app.run("a", &DRAIN);
     verified(&app, "a");
 
-    let whole = drained(broker, 3, &[&FIRST, &SECOND]);
+    let whole = whole.join().unwrap();
     let when = "with that number from the start";
     assert_same(&app.export("days"), &whole.export("days"), when);
     assert_same(&in_the_end(&app), &in_the_end(&whole), when);
