@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::bookkeeping;
 use engine::port::{Table, TopicName, TopicPartition};
+use engine::repartition::may_share;
 use engine::task::Setup;
 use wire::{Inputs, partition_of};
 use xxhash_rust::xxh3::xxh3_64;
@@ -61,11 +62,11 @@ impl Subject {
     /// The partitions of the outputs that a task writes to, of each topic.
     pub(crate) fn outputs(&self, task: u32) -> [Vec<TopicPartition>; 3] {
         let Setup { tasks, outputs, .. } = *self.setup;
-        let outputs: Vec<u32> = match tasks == outputs {
-            true => vec![task],
-            // Any that a customer of the task may be in.
-            false => (0..outputs).collect(),
-        };
+        // Any that a customer of the task may be in: one, unless the number of tasks has been changed.
+        let all = 0..outputs;
+        let outputs: Vec<u32> = all
+            .filter(|partition| may_share(*partition, outputs, task, tasks))
+            .collect();
         let topics = self.setup.topics.outputs();
         topics.map(|topic| {
             let partitions = outputs.iter();

@@ -35,6 +35,14 @@ pub fn owner(profile: &[u8], to: u32) -> u32 {
     partition_of(profile, to)
 }
 
+/// Whether a key may belong to number `one` of `ones` and to number `other` of `others`, partitions or
+/// tasks: a number that leaves these two remainders exists where they agree.
+#[must_use]
+pub fn may_share(one: u32, ones: u32, other: u32, others: u32) -> bool {
+    let common = gcd(ones, others).max(1);
+    one % common == other % common
+}
+
 /// How far a task has come in its own inputs, as the others are to know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stands {
@@ -70,12 +78,11 @@ pub fn bookkeeping(from: &[Bookkeeping], to: u32, inputs: &[(TopicName, u32)]) -
 }
 
 impl Fold<'_> {
-    /// The old tasks that customers or inputs of the new `task` come from: a number that leaves one
-    /// remainder by the old count and another by the new one exists where these agree.
+    /// The old tasks that customers or inputs of the new `task` come from.
     fn sources(&self, task: u32) -> impl Iterator<Item = &Bookkeeping> {
-        let common = gcd(self.from.len() as u32, self.to).max(1);
+        let count = self.from.len() as u32;
         let old = (0..).zip(self.from);
-        old.filter(move |(number, _)| number % common == task % common)
+        old.filter(move |(old, _)| may_share(*old, count, task, self.to))
             .map(|(_, book)| book)
     }
 
@@ -386,6 +393,25 @@ mod tests {
         assert!(new.iter().all(|book| book.clock.sources.is_empty()));
         assert_eq!(frontiers(&new), [90; 4]);
         assert_eq!(new[0].fed[&1], TimeMs(90));
+    }
+
+    #[test]
+    fn keys_are_shared_by_numbers_that_agree_in_what_their_counts_have_in_common() {
+        for (ones, others) in [(4, 6), (6, 3), (3, 4), (1, 5), (8, 8)] {
+            let mut found = std::collections::BTreeSet::new();
+            for key in 0..2_000_u32 {
+                let key = key.to_string();
+                found.insert((owner(key.as_bytes(), ones), owner(key.as_bytes(), others)));
+            }
+            for (one, other) in (0..ones).flat_map(|one| (0..others).map(move |o| (one, o))) {
+                let shares = may_share(one, ones, other, others);
+                assert_eq!(
+                    shares,
+                    found.contains(&(one, other)),
+                    "{one}/{ones} {other}/{others}"
+                );
+            }
+        }
     }
 
     #[test]
