@@ -12,7 +12,9 @@
 //! The steps of the protocol, and what happens if the process dies between any two of them, are in
 //! docs/commit-protocol.md.
 
+mod claiming;
 mod handing_over;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,21 +23,17 @@ use std::time::{Duration, Instant};
 
 use domain::time::TimeMs;
 use engine::group::{Change, ClaimError, Claimed, MemberLog, Span};
-use engine::port::{
-    CommitError, Committed, LogError, OutRecord, Read, Staged, Table, TopicPartition, WorkerLog,
-};
+use engine::port::{CommitError, Committed, LogError, Read, Staged, TopicPartition, WorkerLog};
 use engine::trial::{Beside, Place};
 use failpoint::Point;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
-use wire::meta::MetaWriter;
 
-use crate::cluster::{Cluster, Stands, committed_positions, list_of};
+use crate::cluster::{Cluster, list_of};
 use crate::error::{KafkaLogError, words};
 use crate::group::Group;
 use crate::input::Input;
-use crate::native::PartitionQueue;
 use crate::reader::Reader;
 use crate::transactions::{Failure, Phases, Stopping, Transactions};
 
@@ -73,13 +71,6 @@ impl Fencing {
             Fencing::DuplicateId => "duplicate_id",
         }
     }
-}
-
-/// Where tasks that are claimed start from.
-#[derive(Default)]
-struct Starts {
-    inputs: Vec<(u32, TopicPartition, u64)>,
-    beside: BTreeMap<u32, Beside>,
 }
 
 /// A worker's side of the cluster.
@@ -144,143 +135,6 @@ impl KafkaWorker {
     /// Waits until there may be something to do, at most `timeout`.
     pub fn wait(&self, timeout: Duration) {
         thread::park_timeout(timeout);
-    }
-
-    /// Where reading of each input starts: at the group's stable position, or at the beginning; and what
-    /// stands beside the tasks' positions, once they are claimed.
-    fn starts(
-        &self,
-        tasks: &[(u32, Vec<TopicPartition>)],
-    ) -> Result<Starts, ClaimError<KafkaLogError>> {
-        let inputs = tasks.iter().flat_map(|(_, inputs)| inputs).cloned();
-        let inputs: Vec<TopicPartition> = inputs.collect();
-        let positions = committed_positions(&self.consumer, &inputs)
-            .map_err(|e| ClaimError::NotNow(format!("positions are not to be had: {e}")))?;
-        let mut starts = Starts::default();
-        for (task, inputs) in tasks {
-            for at in inputs {
-                let bounds = self.cluster.bounds(at);
-                let (start, end) = bounds.map_err(|e| ClaimError::NotNow(e.to_string()))?;
-                let stands = positions.get(at).cloned().unwrap_or_default();
-                // Written together with what the new tasks begin with, by a member of this group: who
-                // has become a member since sees it here, as only stable positions are seen.
-                if let Some(generation) = stands.moved_to {
-                    return Err(ClaimError::Failed(KafkaLogError::Moved { generation }));
-                }
-                let Stands { next, beside, .. } = stands;
-                let position = next.unwrap_or(start);
-                let failed = if position < start {
-                    Some(KafkaLogError::Overtaken {
-                        task: *task,
-                        at: words(at),
-                        position,
-                        start,
-                    })
-                } else if position > end {
-                    Some(KafkaLogError::Truncated {
-                        task: *task,
-                        at: words(at),
-                        position,
-                        end,
-                    })
-                } else {
-                    None
-                };
-                if let Some(error) = failed {
-                    return Err(ClaimError::Failed(error));
-                }
-                if at.topic == self.cluster.topics().routed {
-                    let Beside { head, trial } = beside;
-                    let trial = trial.claimed(&self.nonce);
-                    starts.beside.insert(*task, Beside { head, trial });
-                }
-                starts.inputs.push((*task, at.clone(), position));
-            }
-        }
-        Ok(starts)
-    }
-
-    fn write_claim(
-        &mut self,
-        tasks: &[(u32, Vec<TopicPartition>)],
-        positions: &[(TopicPartition, u64)],
-        beside: &BTreeMap<u32, Beside>,
-    ) -> Result<BTreeMap<usize, u64>, Failure> {
-        let mut owner = MetaWriter::new();
-        owner.text(&self.cluster.settings().transactional_id(self.number));
-        owner.text(&self.nonce);
-        let owner = owner.finish();
-        self.transactions.begin()?;
-        for (task, _) in tasks {
-            let record = OutRecord {
-                target: TopicPartition {
-                    topic: Arc::clone(&self.cluster.topics().changelog),
-                    partition: *task,
-                },
-                key: Some(Table::Meta.full_key(OWNER_KEY)),
-                value: Some(owner.clone()),
-                headers: Vec::new(),
-            };
-            self.transactions.send(&record, mark_of(*task))?;
-        }
-        self.send_positions(positions, beside)?;
-        self.transactions.commit()
-    }
-
-    fn assign(
-        &mut self,
-        starts: Vec<(u32, TopicPartition, u64)>,
-        positions: &[(TopicPartition, u64)],
-    ) -> Result<(), KafkaLogError> {
-        let mut by_task: BTreeMap<u32, Vec<TopicPartition>> = BTreeMap::new();
-        for (task, at, next) in starts {
-            let waker = Some(thread::current());
-            let queue = PartitionQueue::new(&self.consumer, &at.topic, at.partition, waker)
-                .ok_or_else(|| KafkaLogError::UnknownTopic(at.topic.to_string()))?;
-            by_task.entry(task).or_default().push(at.clone());
-            let input = Input {
-                task,
-                queue,
-                next,
-                committed: next,
-                committed_at: self.last_commit,
-                waiting_since: None,
-                failed: None,
-                last_read: None,
-            };
-            self.inputs.insert(at, input);
-        }
-        self.consumer
-            .incremental_assign(&list_of(positions)?)
-            .map_err(|e| KafkaLogError::Restart(format!("assigning inputs: {e}")))?;
-        for (task, partitions) in by_task {
-            self.consumer.context().assigned(task, partitions);
-        }
-        Ok(())
-    }
-
-    fn claim_failed(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
-        match failure {
-            Failure::Abort(what) => match self.transactions.abort() {
-                Ok(()) => ClaimError::NotNow(what),
-                Err(failure) => self.claim_failed_for_good(failure),
-            },
-            failure => self.claim_failed_for_good(failure),
-        }
-    }
-
-    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
-        ClaimError::Failed(match failure {
-            Failure::Halt(error) => error,
-            Failure::Fenced(what) => {
-                let fencing = self.classify();
-                self.fenced = Some(fencing);
-                KafkaLogError::Restart(format!("{}: while taking over: {what}", fencing.as_str()))
-            }
-            Failure::Abort(what) | Failure::Unknown(what) => {
-                KafkaLogError::Restart(format!("taking over: {what}"))
-            }
-        })
     }
 
     fn send_positions(
@@ -490,19 +344,6 @@ impl KafkaWorker {
         (records, oldest)
     }
 
-    /// Somebody is about to look at a record, unless it is quarantined.
-    fn meet(&self, at: &TopicPartition, offset: u64) {
-        failpoint::meet(|| {
-            let at = at.clone();
-            let place = Place { at, offset };
-            let mut quarantined = self.beside.values().flat_map(|b| b.trial.quarantined());
-            match quarantined.any(|one| *one == place) {
-                true => String::new(),
-                false => place.to_string(),
-            }
-        });
-    }
-
     /// The partition whose position has something beside it.
     fn routed_of(&self, task: u32) -> TopicPartition {
         TopicPartition {
@@ -595,30 +436,7 @@ impl WorkerLog for KafkaWorker {
     }
 
     fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
-        let mut beside = BTreeMap::new();
-        let mut positions = Vec::new();
-        for task in tasks {
-            let routed = self.routed_of(*task);
-            let (Some(stands), Some(input)) = (self.beside.get(task), self.inputs.get(&routed))
-            else {
-                continue;
-            };
-            if !stands.trial.is_trying(place, &self.nonce) {
-                let trial = stands.trial.clone().trying(place, &self.nonce);
-                let head = stands.head;
-                beside.insert(*task, Beside { head, trial });
-                positions.push((routed, input.committed));
-            }
-        }
-        if !positions.is_empty() {
-            self.transact(&[], &positions, &beside)?;
-            self.beside.extend(beside);
-            self.committed(&positions);
-        }
-        if let Some(place) = place {
-            self.meet(&place.at, place.offset);
-        }
-        Ok(())
+        self.try_record(tasks, place)
     }
 }
 
@@ -671,28 +489,7 @@ impl MemberLog for KafkaWorker {
         &mut self,
         tasks: &[(u32, Vec<TopicPartition>)],
     ) -> Result<Vec<Claimed>, ClaimError<KafkaLogError>> {
-        let Starts { inputs, beside } = self.starts(tasks)?;
-        let positions: Vec<_> = inputs
-            .iter()
-            .map(|(_, at, next)| (at.clone(), *next))
-            .collect();
-        let offsets = match self.write_claim(tasks, &positions, &beside) {
-            Ok(offsets) => offsets,
-            Err(failure) => return Err(self.claim_failed(failure)),
-        };
-        failpoint::reach(Point::MidTakeover);
-        self.last_commit = Instant::now();
-        // The queues first, so that no record goes elsewhere.
-        let assigned = self.assign(inputs, &positions);
-        assigned.map_err(ClaimError::Failed)?;
-        let claimed = tasks.iter().map(|(task, _)| Claimed {
-            task: *task,
-            changelog_end: offsets.get(&mark_of(*task)).map_or(0, |at| at + 1),
-            beside: beside.get(task).cloned().unwrap_or_default(),
-        });
-        let claimed = claimed.collect();
-        self.beside.extend(beside);
-        Ok(claimed)
+        self.claim_all(tasks)
     }
 
     fn changelog(&mut self, spans: Vec<Span>) -> Result<Reader, KafkaLogError> {
