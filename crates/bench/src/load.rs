@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use domain::event::{Body, Event, OrderCompleted};
 use domain::money::Minor;
-use domain::time::TimeMs;
+use domain::time::{DAY_MS, TimeMs};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use smol_str::format_smolstr;
 use traffic::{ShopConfig, ShopTraffic};
@@ -57,29 +57,37 @@ pub(crate) fn fill(setup: &Setup, events: u64) -> Result<u64, BenchError> {
     Ok(bytes)
 }
 
-/// Writes one order each of customers number `first` to before `first + customers`: the least input that
-/// makes so many profiles.
+/// Writes `each` orders, a day apart, of each of the customers number `first` to before `first + customers`.
+/// One each is the least input that makes so many profiles.
 ///
 /// # Errors
 /// They cannot be written.
-pub(crate) fn orders(setup: &Setup, first: u64, customers: u64) -> Result<(), BenchError> {
+pub(crate) fn orders(
+    setup: &Setup,
+    first: u64,
+    customers: u64,
+    each: u32,
+) -> Result<(), BenchError> {
     let writer = Writer::new(setup, None)?;
     for number in first..first + customers {
-        writer.write(&first_order(number))?;
+        for nth in 0..each {
+            writer.write(&order(number, nth))?;
+        }
     }
     writer.finish()
 }
 
-fn first_order(number: u64) -> Event {
+fn order(number: u64, nth: u32) -> Event {
     // Ids as shops have them: nothing that compresses, nothing in order.
-    let mixed = |round: u64| {
-        (number + round)
+    let mixed = |what: u64, round: u64| {
+        what.wrapping_add(round << 60)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             .rotate_left(29)
     };
-    let total = Minor(i64::try_from(mixed(1) % 20_000).unwrap_or(0) + 100);
+    let own = |round| mixed((number << 8) + u64::from(nth), round);
+    let total = Minor(i64::try_from(own(1) % 20_000).unwrap_or(0) + 100);
     let order = OrderCompleted {
-        order_id: format_smolstr!("o-{:016x}", mixed(2)),
+        order_id: format_smolstr!("o-{:016x}", own(2)),
         partial: false,
         subtotal: Some(total),
         discount: Minor::ZERO,
@@ -91,9 +99,11 @@ fn first_order(number: u64) -> Event {
         lines: Vec::new(),
     };
     Event {
-        id: format_smolstr!("e-{:016x}", mixed(3)),
-        time: FIRST_ORDER.plus(i64::try_from(number).unwrap_or(0)),
-        customer_id: Some(format_smolstr!("c-{:016x}{number:08x}", mixed(4))),
+        id: format_smolstr!("e-{:016x}", own(3)),
+        time: FIRST_ORDER
+            .plus(i64::try_from(number).unwrap_or(0))
+            .plus(i64::from(nth) * DAY_MS),
+        customer_id: Some(format_smolstr!("c-{:016x}{number:08x}", mixed(number, 4))),
         anonymous_id: None,
         session_id: None,
         channel: None,

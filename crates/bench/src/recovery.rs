@@ -46,6 +46,9 @@ pub(crate) struct RecoveryArgs {
     /// Local state, in megabytes as it lies on the disk
     #[arg(long, default_value_t = 1_000)]
     state_mb: u64,
+    /// Orders of each of its customers, a day apart
+    #[arg(long, default_value_t = 6)]
+    orders: u32,
     /// Partitions of every topic
     #[arg(long, default_value_t = 4)]
     partitions: u32,
@@ -67,6 +70,8 @@ pub(crate) struct RecoveryArgs {
 #[derive(Clone, Debug, Serialize)]
 struct Found {
     customers: u64,
+    /// Orders of each.
+    orders: u32,
     /// Bytes of the state folders.
     state_bytes: u64,
     after_kill: Restart,
@@ -121,7 +126,7 @@ pub(crate) fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
     let state = args.work.join(name).join("state");
     of.program.apply_topics()?;
 
-    let customers = build(&of, &state, args.state_mb * 1_000_000)?;
+    let customers = build(&of, &state, args.state_mb * 1_000_000, args.orders)?;
     let after_kill = kill_and_restart(&of, customers)?;
     let state_bytes = size_of(&state)?;
     step("reading the changelog with a plain consumer");
@@ -137,6 +142,7 @@ pub(crate) fn run(args: &RecoveryArgs) -> Result<(), BenchError> {
     let with_standby = takeover::measure(&of, args.work.as_path(), 2 * customers)?;
     let found = Found {
         customers,
+        orders: args.orders,
         state_bytes,
         after_kill,
         state_lost,
@@ -158,17 +164,17 @@ pub(crate) fn step(what: &str) {
     eprintln!("==> {what}");
 }
 
-/// Makes state of about `bytes`; answers the number of customers.
-fn build(of: &Deployment, state: &Path, bytes: u64) -> Result<u64, BenchError> {
-    step(&format!("state of {PILOT} customers"));
-    load::orders(&of.setup, 0, PILOT)?;
+/// Makes state of about `bytes`, of customers with so many orders each; answers their number.
+fn build(of: &Deployment, state: &Path, bytes: u64, orders: u32) -> Result<u64, BenchError> {
+    step(&format!("state of {PILOT} customers with {orders} orders"));
+    load::orders(&of.setup, 0, PILOT, orders)?;
     of.program.drain(PATIENCE)?;
     let each = size_of(state)? as f64 / PILOT as f64;
     let customers = ((bytes as f64 / each) as u64).max(2 * PILOT);
     step(&format!(
         "{each:.0} bytes each; state of {customers} customers"
     ));
-    load::orders(&of.setup, PILOT, customers - PILOT)?;
+    load::orders(&of.setup, PILOT, customers - PILOT, orders)?;
     of.program.drain(PATIENCE)?;
     Ok(customers)
 }
@@ -178,13 +184,13 @@ fn kill_and_restart(of: &Deployment, customers: u64) -> Result<Restart, BenchErr
     step("kill -9 under load");
     let killed = of.program.serve(of.http)?;
     let load = customers / 10;
-    load::orders(&of.setup, customers, load)?;
+    load::orders(&of.setup, customers, load, 1)?;
     wait("the load is nearly worked off", || {
         program::metric(of.http, READ).is_some_and(|read| read >= load as f64 * 0.9)
     })?;
     // Dropped, it is killed and reaped.
     drop(killed);
-    load::orders(&of.setup, customers + load, WAITING)?;
+    load::orders(&of.setup, customers + load, WAITING, 1)?;
     std::thread::sleep(SESSION_OVER);
     step("starting again");
     restart(of, true)
@@ -298,9 +304,10 @@ fn print(found: &Found) {
     } = found;
     let megabytes = |bytes: f64| bytes / 1e6;
     println!(
-        "\n{:.0} MB of state, {} customers",
+        "\n{:.0} MB of state, {} customers with {} orders each",
         megabytes(found.state_bytes as f64),
-        found.customers
+        found.customers,
+        found.orders
     );
     println!(
         "after kill -9: ready after {:.2} s, first commit after {:.2} s; {} changelog records read, {:.1} MB",

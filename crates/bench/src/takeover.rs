@@ -66,7 +66,7 @@ pub(crate) fn measure(
 
     step("kill -9 of one of them under load");
     let waiting = customers / 5;
-    load::orders(&of.setup, customers, waiting)?;
+    load::orders(&of.setup, customers, waiting, 1)?;
     wait("it is at work on them", || {
         program::metric(of.http, READ).is_some_and(|read| read > 0.0)
     })?;
