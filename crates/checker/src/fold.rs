@@ -31,6 +31,9 @@ pub(crate) struct Fold {
     pub(crate) book: Option<(u64, Bookkeeping)>,
     /// Everything before this offset is in it.
     pub(crate) end: u64,
+    /// Up to here nothing follows that is state: a takeover writes its owner record, and need not commit
+    /// anything after it.
+    pub(crate) reach: u64,
     /// Whether it ends with the last commit record's commit.
     pub(crate) head: Outcome,
 }
@@ -48,6 +51,7 @@ impl Fold {
             entries: BTreeMap::new(),
             book: None,
             end: chunks.bounds().begin,
+            reach: chunks.bounds().begin,
             head: Outcome::Passed(0),
         };
         let mut unreadable = None;
@@ -85,6 +89,10 @@ impl Fold {
         };
         // Asked last: what a later commit wrote can be seen only when its commit record is there.
         let is_live = history.has_grown(&chain.at)?;
+        fold.reach = match (reached, beyond) {
+            (true, None) => chunks.bounds().end,
+            _ => fold.end,
+        };
         let beyond = beyond.filter(|_| !is_live);
         fold.head = match unreadable {
             Some(finding) => Outcome::Failed(Box::new(finding)),

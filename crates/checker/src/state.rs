@@ -52,7 +52,7 @@ pub(crate) fn check<H: History>(
     fold: &Fold,
     store: StoreContents<'_>,
 ) -> Result<Outcome, H::Error> {
-    if store.position > fold.end {
+    if store.position > fold.reach {
         let why = "the store is ahead of the commits that were looked at: the service is running";
         return Ok(Outcome::NotCheckable(why.to_owned()));
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use checker::{Check, Outcome, StoreContents, check};
+use checker::{Check, Entry, Outcome, StoreContents, check};
+use domain::time::TimeMs;
 use engine::port::Table;
 use proptest::prelude::*;
 use wire::state::derived_timer;
@@ -72,6 +73,26 @@ proptest! {
         prop_assert!(matches!(found, Outcome::Passed(_)), "{found:?}");
         let ahead_of_all = outcome(&topics, plan.tasks, end + 1, &contents);
         prop_assert!(matches!(ahead_of_all, Outcome::NotCheckable(_)), "{ahead_of_all:?}");
+    }
+
+    #[test]
+    fn a_store_that_was_taken_over_and_committed_nothing_since_is_no_further_than_the_commits(
+        plan in plan(50), ahead in 2..5_u64,
+    ) {
+        let mut topics = made(&plan);
+        let changelog = at(&names().changelog, 0);
+        let end = topics.records(&changelog).last().map_or(0, |last| last.offset + 1);
+        let owner = Entry {
+            offset: end + 1,
+            timestamp: TimeMs(0),
+            key: Some(Table::Meta.full_key(b"owner")),
+            value: Some(b"another".to_vec()),
+            headers: Vec::new(),
+        };
+        let contents = store(&topics, 0, end, ahead);
+        topics.partitions.entry(changelog).or_default().push(owner);
+        let found = outcome(&topics, plan.tasks, end + 2, &contents);
+        prop_assert!(matches!(found, Outcome::Passed(_)), "{found:?}");
     }
 
     #[test]
