@@ -13,10 +13,10 @@ use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma
 use clv::gamma_gamma::GammaGamma;
 use clv::histogram::{OrderHistogram, SpendHistogram};
 use clv::history::History;
-use clv::purchases::{Purchases, Statistics};
 use clv::scorer::{Horizon, Scorer};
 use clv::simulate::Draws;
 use domain::money::Minor;
+use domain::purchases::{Purchases, Statistics};
 use domain::time::Day;
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
@@ -123,7 +123,9 @@ fn scores() -> Result<Vec<Row>, BenchError> {
     let mut rows = Vec::new();
     let horizon = Horizon::of(365.0).discounted(0.1, 365.25);
     let scorer = timed("prepare a model for a year, discounted", &mut rows, || {
-        (Scorer::new(MADE_OF, Some(SPEND), horizon), 1, 0)
+        let scorer = Scorer::new(MADE_OF, Some(SPEND), horizon);
+        scorer.iter().for_each(Scorer::prepare);
+        (scorer, 1, 0)
     });
     let scorer = scorer.ok_or_else(|| BenchError::failed("the parameters are out of range"))?;
     let mut times = Vec::new();

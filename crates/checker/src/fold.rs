@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use domain::change::ValueStatus;
 use domain::definitions::Definitions;
 use domain::event::GUEST_PREFIX;
+use domain::prediction::Versions;
 use domain::profile::Profile;
 use domain::value;
 use engine::bookkeeping::Bookkeeping;
-use engine::port::Table;
+use engine::port::{Table, TopicPartition};
+use engine::valuing;
 use wire::state::decode_profile;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -218,6 +220,10 @@ impl Fold {
         outputs: &mut Outputs,
     ) -> Result<Outcome, H::Error> {
         let at = subject.changelog(task_of(chain));
+        let versions = match self.versions(subject, history, &at)? {
+            Ok(versions) => versions,
+            Err(finding) => return Ok(Outcome::Failed(Box::new(finding))),
+        };
         let mut cursor = Cursor::open(history, at.clone())?;
         let mut looked_at = 0;
         while let Some(entry) = cursor.pop_before(history, self.end)? {
@@ -234,9 +240,10 @@ impl Fold {
                 continue;
             }
             let bytes = entry.value.unwrap_or_default();
-            let definitions = &subject.setup.definitions;
-            let problem = match decode_profile(&bytes, definitions) {
+            let problem = match decode_profile(&bytes, &versions) {
                 Ok(profile) => {
+                    let under = versions.under(profile.model);
+                    let definitions = under.unwrap_or(versions.current());
                     let last = outputs.last.remove(&xxh3_128(customer));
                     let last = last.unwrap_or_default();
                     looked_at += 1;
@@ -255,6 +262,32 @@ impl Fold {
             return Ok(Outcome::Failed(Box::new(Finding::new(&at, problem))));
         }
         Ok(Outcome::Passed(looked_at))
+    }
+
+    /// The definitions under each model of value that profiles stand under.
+    fn versions<H: History>(
+        &self,
+        subject: &Subject,
+        history: &mut H,
+        at: &TopicPartition,
+    ) -> Result<Result<Versions, Finding>, H::Error> {
+        let is_model = |key: &[u8]| matches!(Table::split(key), Some((Table::Models, _)));
+        let mut models = Vec::new();
+        let mut newest = None;
+        for (_, (offset, _)) in self.entries.iter().filter(|(key, _)| is_model(key)) {
+            let mut found = history.read(at, *offset, 1)?;
+            models.extend(found.pop().and_then(|entry| entry.value));
+            newest = Some(*offset);
+        }
+        let models = models.iter().map(Vec::as_slice);
+        let versions = valuing::versions_of(models, &subject.setup.definitions);
+        Ok(versions.map_err(|corrupt| {
+            let finding = Finding::new(at, corrupt.to_string());
+            Finding {
+                offset: newest,
+                ..finding
+            }
+        }))
     }
 }
 

@@ -11,20 +11,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use clv::histogram::{OrderCell, SpendCell, SpendSums, encode_count};
 use domain::change::Change;
 use domain::definitions::Definitions;
 use domain::event::{Event, GUEST_PREFIX, Owner, Text};
 use domain::orders::DayTotals;
+use domain::prediction::{ModelParameters, Versions};
 use domain::profile::{Outcome, Profile};
+use domain::purchases::Statistics;
 use domain::time::{Day, TimeMs};
 use engine::bookkeeping::Bookkeeping;
 use engine::chain::Head;
 use engine::clock::ClockSource;
 use engine::port::{OutRecord, Table, TopicName, TopicPartition};
 use engine::task::Setup;
+use engine::valuing;
 use wire::bin::Corrupt;
 use wire::routed::Routed;
-use wire::state::{day_key, decode_profile, encode_day, encode_profile};
+use wire::state::{day_key, decode_profile, encode_day, encode_model, encode_profile, model_key};
 use wire::{
     Decoded, Envelope, InputRecord, Inputs, OutputTopic, Rejection, dead_letter_headers,
     partition_of,
@@ -83,6 +87,15 @@ pub(crate) struct Oracle {
     changed: BTreeMap<Text, Profile>,
     days: BTreeMap<Day, DayTotals>,
     changed_days: BTreeSet<Day>,
+    cells: BTreeMap<OrderCell, i64>,
+    changed_cells: BTreeSet<OrderCell>,
+    spend: BTreeMap<SpendCell, SpendSums>,
+    changed_spend: BTreeSet<SpendCell>,
+    /// Models of value that a profile may stand under.
+    models: BTreeMap<u32, ModelParameters>,
+    /// Those of the last commit.
+    committed_models: BTreeMap<u32, ModelParameters>,
+    versions: Versions,
     /// Of every profile the timer that it has armed.
     timers: BTreeSet<(TimeMs, Text)>,
     /// What was said since the last commit: outputs, dead letters, forwarded events.
@@ -99,6 +112,13 @@ impl Oracle {
             changed: BTreeMap::new(),
             days: BTreeMap::new(),
             changed_days: BTreeSet::new(),
+            cells: BTreeMap::new(),
+            changed_cells: BTreeSet::new(),
+            spend: BTreeMap::new(),
+            changed_spend: BTreeSet::new(),
+            models: BTreeMap::new(),
+            committed_models: BTreeMap::new(),
+            versions: Versions::new(Arc::clone(&setup.definitions), []),
             timers: BTreeSet::new(),
             said: Vec::new(),
         }
@@ -118,6 +138,7 @@ impl Oracle {
         let mut profile = self.profile(&key)?;
         profile.armed = TimeMs::MAX;
         let mut changes = Vec::new();
+        self.go_over(&mut profile, &mut changes)?;
         profile.advance(frontier, &self.definitions(), &mut changes);
         self.keep(key, profile, changes);
         Ok(true)
@@ -190,6 +211,8 @@ impl Oracle {
                         self.book.clock.close(until);
                         self.book.meet_anew(self.setup.tasks);
                     }
+                    Routed::Model(model) => self.put_in_force(model),
+                    Routed::Rescore { profiles } => self.rescore(profiles as usize)?,
                     Routed::Event { .. } => {}
                 }
                 Ok(())
@@ -262,6 +285,8 @@ impl Oracle {
         };
         let key = owner.key();
         let mut profile = self.profile(&key)?;
+        let mut changes = Vec::new();
+        self.go_over(&mut profile, &mut changes)?;
         let days = match event.body.is_order_fact() {
             true => profile.live.book.days_touched(event),
             false => Vec::new(),
@@ -269,7 +294,7 @@ impl Oracle {
         let is_customer = matches!(owner, Owner::Customer(_));
         let totals = |profile: &Profile, day: &Day| profile.live.book.day_totals(*day, is_customer);
         let before: Vec<DayTotals> = days.iter().map(|day| totals(&profile, day)).collect();
-        let mut changes = Vec::new();
+        let was = profile.live.purchases().copied();
         let frontier = self.frontier();
         match profile.take(event, frontier, &self.definitions(), &mut changes) {
             Outcome::Applied => self.book.counts.applied += 1,
@@ -283,7 +308,85 @@ impl Oracle {
                 self.changed_days.insert(*day);
             }
         }
+        if is_customer {
+            self.recount(was.as_ref(), profile.live.purchases());
+        }
         self.keep(key, profile, changes);
+        Ok(())
+    }
+
+    /// A customer goes from the cells that he was in to those that he is in.
+    fn recount(&mut self, was: Option<&Statistics>, is: Option<&Statistics>) {
+        let (left, entered) = (was.map(OrderCell::of), is.map(OrderCell::of));
+        if left != entered {
+            for (cell, by) in [(left, -1), (entered, 1)] {
+                if let Some(cell) = cell {
+                    *self.cells.entry(cell).or_default() += by;
+                    self.changed_cells.insert(cell);
+                }
+            }
+        }
+        let (left, entered) = (was.and_then(SpendCell::of), is.and_then(SpendCell::of));
+        if left != entered {
+            if let Some((cell, of)) = left {
+                self.spend.entry(cell).or_default().take_off(&of);
+                self.changed_spend.insert(cell);
+            }
+            if let Some((cell, of)) = entered {
+                self.spend.entry(cell).or_default().add(&of);
+                self.changed_spend.insert(cell);
+            }
+        }
+    }
+
+    /// Another model is in force.
+    fn put_in_force(&mut self, model: ModelParameters) {
+        if model.version <= self.definitions().model_version() {
+            return;
+        }
+        if let Some(prepared) = valuing::prepare(&model, &self.setup.definitions) {
+            self.versions.add(prepared);
+            self.models.insert(model.version, model);
+            self.book.rescored = Some(Text::default());
+        }
+    }
+
+    /// A profile that is touched goes over to the model in force; answers whether that may have changed it.
+    fn go_over(&self, profile: &mut Profile, changes: &mut Vec<Change>) -> Result<bool, Corrupt> {
+        let definitions = self.definitions();
+        if profile.model == definitions.model_version() {
+            return Ok(false);
+        }
+        let under = self.versions.under(profile.model).ok_or(Corrupt {
+            what: "a profile",
+            problem: "it stands under a model of value that is not known",
+        })?;
+        Ok(profile.adopt(under, &definitions, self.frontier(), changes))
+    }
+
+    /// The next profiles go over; when they are fewer than asked for, it is done.
+    fn rescore(&mut self, limit: usize) -> Result<(), Corrupt> {
+        let Some(last) = self.book.rescored.clone() else {
+            return Ok(());
+        };
+        let all: BTreeSet<&Text> = self.profiles.keys().chain(self.changed.keys()).collect();
+        let after = all.into_iter().filter(|key| **key > last);
+        let keys: Vec<Text> = after.take(limit).cloned().collect();
+        for key in &keys {
+            let mut profile = self.profile(key)?;
+            let mut changes = Vec::new();
+            if self.go_over(&mut profile, &mut changes)? {
+                self.keep(key.clone(), profile, changes);
+            }
+        }
+        if keys.len() == limit && limit > 0 {
+            self.book.rescored = keys.last().cloned();
+            return Ok(());
+        }
+        self.book.rescored = None;
+        self.versions.settle();
+        let current = self.definitions().model_version();
+        self.models.retain(|version, _| *version == current);
         Ok(())
     }
 
@@ -292,7 +395,7 @@ impl Oracle {
             return Ok(changed.clone());
         }
         match self.profiles.get(key) {
-            Some(bytes) => decode_profile(bytes, &self.setup.definitions),
+            Some(bytes) => decode_profile(bytes, &self.versions),
             None => Ok(Profile::default()),
         }
     }
@@ -421,7 +524,11 @@ impl Oracle {
 
     /// How many keys changed since the last commit, the bookkeeping's not counted.
     pub(crate) fn changed_keys(&self) -> usize {
-        self.changed.len() + self.changed_days.len()
+        self.changed.len()
+            + self.changed_days.len()
+            + self.changed_cells.len()
+            + self.changed_spend.len()
+            + self.changed_models().count()
     }
 
     /// What changed since the last commit, as the changelog has it, in its order; the bookkeeping,
@@ -438,7 +545,29 @@ impl Oracle {
             let key = Table::Days.full_key(&day_key(*day));
             writes.push((key, value.map(encode_day)));
         }
+        for cell in &self.changed_cells {
+            let count = self.cells.get(cell).filter(|count| **count != 0);
+            let key = Table::OrderCells.full_key(&cell.to_bytes());
+            writes.push((key, count.map(|count| encode_count(*count))));
+        }
+        for cell in &self.changed_spend {
+            let sums = self.spend.get(cell).filter(|sums| !sums.is_empty());
+            let key = Table::SpendCells.full_key(&cell.to_bytes());
+            writes.push((key, sums.map(SpendSums::encode)));
+        }
+        for version in self.changed_models() {
+            let key = Table::Models.full_key(&model_key(*version));
+            writes.push((key, self.models.get(version).map(encode_model)));
+        }
         writes
+    }
+
+    /// Versions that are known and were not at the last commit, or were and are not.
+    fn changed_models(&self) -> impl Iterator<Item = &u32> {
+        let (now, then) = (&self.models, &self.committed_models);
+        let versions: BTreeSet<&u32> = now.keys().chain(then.keys()).collect();
+        let is_changed = |version: &&u32| now.contains_key(version) != then.contains_key(version);
+        versions.into_iter().filter(is_changed)
     }
 
     /// The head of a commit that ends here: of what was said, `told` to other tasks and written.
@@ -474,7 +603,21 @@ impl Oracle {
             let key = Table::Days.full_key(&day_key(*day));
             (key, std::borrow::Cow::Owned(encode_day(totals)))
         });
-        profiles.chain(days)
+        let cells = self.cells.iter().filter(|(_, count)| **count != 0);
+        let cells = cells.map(|(cell, count)| {
+            let key = Table::OrderCells.full_key(&cell.to_bytes());
+            (key, std::borrow::Cow::Owned(encode_count(*count)))
+        });
+        let spend = self.spend.iter().filter(|(_, sums)| !sums.is_empty());
+        let spend = spend.map(|(cell, sums)| {
+            let key = Table::SpendCells.full_key(&cell.to_bytes());
+            (key, std::borrow::Cow::Owned(sums.encode()))
+        });
+        let models = self.models.iter().map(|(version, model)| {
+            let key = Table::Models.full_key(&model_key(*version));
+            (key, std::borrow::Cow::Owned(encode_model(model)))
+        });
+        profiles.chain(days).chain(cells).chain(spend).chain(models)
     }
 
     /// What was done since the last commit is committed.
@@ -485,6 +628,9 @@ impl Oracle {
             self.profiles.insert(key, bytes);
         }
         self.changed_days.clear();
+        self.changed_cells.clear();
+        self.changed_spend.clear();
+        self.committed_models.clone_from(&self.models);
         self.said.clear();
     }
 
@@ -493,7 +639,7 @@ impl Oracle {
     }
 
     fn definitions(&self) -> Arc<Definitions> {
-        Arc::clone(&self.setup.definitions)
+        Arc::clone(self.versions.current())
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) fn check<H: History>(
 
 /// The bookkeeping is folded apart.
 fn is_logged((table, _): (Table, &[u8])) -> bool {
-    matches!(table, Table::Profiles | Table::Days)
+    !matches!(table, Table::Timers | Table::Meta)
 }
 
 impl Restored {
@@ -133,7 +133,7 @@ impl Restored {
             Table::Timers => {
                 self.timers.insert(key);
             }
-            Table::Profiles | Table::Days | Table::Meta => {
+            _ => {
                 let full = table.full_key(&key);
                 if !is_state(&full) {
                     return;

@@ -36,7 +36,9 @@ impl Own {
                         Routed::Tick { .. }
                         | Routed::EndOfReplay { .. }
                         | Routed::Idle
-                        | Routed::Alone,
+                        | Routed::Alone
+                        | Routed::Model(_)
+                        | Routed::Rescore { .. },
                     ) => false,
                     // Nobody else owns up to it.
                     Err(_) => true,

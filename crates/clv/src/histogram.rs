@@ -6,6 +6,7 @@
 //! one asks, so that a histogram changes only when a customer orders.
 
 mod bytes;
+mod cells;
 mod spend;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,10 @@ use std::collections::btree_map::Entry;
 use domain::time::Day;
 
 use crate::fit::Cell;
-use crate::purchases::Statistics;
+use domain::purchases::Statistics;
 
 pub use bytes::BytesError;
+pub use cells::{OrderCell, SpendCell, SpendSums, decode_count, encode_count};
 pub use spend::SpendHistogram;
 
 /// Repeat purchases, first day, last day.

@@ -1,5 +1,7 @@
 //! What a model knows of a customer: how many repeat orders, when the last was, how old the relation is.
 
+use domain::purchases::Statistics;
+
 /// Repeat orders and times, all since the first order and in the unit of time of the parameters.
 ///
 /// Orders of one day count as one; the first day's do not count. Made by [`History::new`] only, so that the
@@ -28,6 +30,16 @@ impl History {
             recency,
             age,
         }
+    }
+
+    /// That of a customer in days as of `now`, a time in days since 1970-01-01; never before the last order.
+    ///
+    /// Recency is of whole days, age as exact as `now` is.
+    #[must_use]
+    pub fn of(statistics: &Statistics, now: f64) -> History {
+        let first = f64::from(statistics.first.0);
+        let recency = f64::from(statistics.last.0) - first;
+        History::new(statistics.repeats, recency, (now - first).max(recency))
     }
 
     /// Days with an order after the first: x.
@@ -68,4 +80,25 @@ pub enum Crossing {
     AtAge(f64),
     /// It stays above for as long as numbers go.
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::money::Minor;
+    use domain::time::Day;
+
+    #[test]
+    fn age_is_never_before_the_last_order() {
+        let statistics = Statistics {
+            repeats: 2,
+            first: Day(100),
+            last: Day(130),
+            spent: Minor(900),
+        };
+        let history = History::of(&statistics, 130.5);
+        assert_eq!((history.recency(), history.age()), (30.0, 30.5));
+        let history = History::of(&statistics, 90.0);
+        assert_eq!((history.recency(), history.age()), (30.0, 30.0));
+    }
 }

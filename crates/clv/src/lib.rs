@@ -4,7 +4,7 @@
 //! A pure crate: no clock, no IO, no randomness, no allocation per score. The same input gives the same
 //! bytes on every platform, since elementary functions are `libm`'s. Times are `f64` in the unit of the
 //! parameters (days in the stream, weeks in the literature), amounts `f64` in the unit of the spend
-//! model; statistics that are kept and merged ([`purchases`], [`histogram`]) are whole numbers.
+//! model; statistics that are kept and merged (`domain::purchases`, [`histogram`]) are whole numbers.
 //!
 //! Formulas, sources and decisions: docs/models.md.
 
@@ -16,7 +16,6 @@ pub mod histogram;
 pub mod history;
 pub mod model;
 pub mod pareto;
-pub mod purchases;
 pub mod scorer;
 pub mod simulate;
 pub mod special;

@@ -8,6 +8,8 @@
 
 mod series;
 
+use std::sync::OnceLock;
+
 use crate::beta_geometric::{BetaGeometric, Moments, discounted_within};
 use crate::gamma_gamma::GammaGamma;
 use crate::history::History;
@@ -101,7 +103,8 @@ pub struct Scorer {
     orders: BetaGeometric,
     spend: Option<GammaGamma>,
     horizon: Horizon,
-    by_repeats: Vec<Series>,
+    /// By repeat orders, each worked out when it is asked for first.
+    by_repeats: Vec<OnceLock<Series>>,
 }
 
 /// Of customers with one number of repeat orders at one age who have not dropped out: orders and discounted
@@ -109,7 +112,8 @@ pub struct Scorer {
 type Terms = [f64; TERMS];
 
 impl Scorer {
-    /// Prepares a model, which takes some 0.2 s; `None` where a parameter or the horizon is out of its range.
+    /// A model with its horizon. Its terms are worked out as they are asked for, a millisecond for each number
+    /// of repeat orders; [`Scorer::prepare`] does so at once. `None` where a parameter or the horizon is out of its range.
     #[must_use]
     pub fn new(
         orders: BetaGeometric,
@@ -120,17 +124,25 @@ impl Scorer {
         if !(orders.is_valid() && spend_is_valid && horizon.is_valid()) {
             return None;
         }
-        let mut scorer = Scorer {
+        Some(Scorer {
             orders,
             spend,
             horizon,
-            by_repeats: Vec::new(),
-        };
-        let end = libm::log1p(horizon.time / orders.alpha);
-        scorer.by_repeats = (0..=TABULATED)
-            .map(|x| scorer.series(f64::from(x), end))
-            .collect();
-        Some(scorer)
+            by_repeats: (0..=TABULATED).map(|_| OnceLock::new()).collect(),
+        })
+    }
+
+    /// Works out all terms that are tabulated, which takes some 0.2 s.
+    pub fn prepare(&self) {
+        for x in 0..=TABULATED {
+            let _ = self.tabulated(x);
+        }
+    }
+
+    fn tabulated(&self, x: u32) -> Option<&Series> {
+        let series = self.by_repeats.get(x as usize)?;
+        let end = || libm::log1p(self.horizon.time / self.orders.alpha);
+        Some(series.get_or_init(|| self.series(f64::from(x), end())))
     }
 
     /// The model of orders.
@@ -157,7 +169,7 @@ impl Scorer {
         let x = f64::from(history.repeats());
         let p_alive = self.orders.p_alive(history);
         let y = libm::log1p(self.horizon.time / (self.orders.alpha + history.age()));
-        let terms = match self.by_repeats.get(history.repeats() as usize) {
+        let terms = match self.tabulated(history.repeats()) {
             Some(series) => series.at(y),
             None => self.terms(x, y, None),
         };

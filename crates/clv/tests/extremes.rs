@@ -13,9 +13,9 @@ use clv::beta_geometric::{BetaGeometric, Variant};
 use clv::gamma_gamma::GammaGamma;
 use clv::history::{Crossing, History};
 use clv::pareto::ParetoNbd;
-use clv::purchases::Purchases;
 use clv::scorer::{Horizon, Scorer};
 use domain::money::Minor;
+use domain::purchases::Purchases;
 use domain::time::Day;
 use proptest::prelude::*;
 use support::off;
@@ -110,7 +110,7 @@ fn refunds_beyond_the_spend_leave_the_least_that_the_model_knows() {
     let spend = SPEND.expected_spend(1.0, -6_000.0);
     assert_eq!(spend, SPEND.expected_spend(1.0, 0.0));
     assert!(spend > 0.0 && spend < SPEND.population_spend());
-    check(&statistics.history(200.0), -6_000.0);
+    check(&History::of(&statistics, 200.0), -6_000.0);
 }
 
 #[test]
@@ -141,14 +141,14 @@ fn a_first_order_of_a_million_says_nothing_of_the_next_ones_value() {
     purchases.add_order(Day(100), Minor(100_000_000));
     let statistics = purchases.statistics().expect("ordered");
     assert_eq!(statistics.spent, Minor::ZERO);
-    check(&statistics.history(101.0), 0.0);
+    check(&History::of(&statistics, 101.0), 0.0);
     // As a repeat order it counts, and weighs less the fewer there are.
     purchases.add_order(Day(90), Minor(2_000));
     let statistics = purchases.statistics().expect("ordered");
     assert_eq!(statistics.spent, Minor(100_000_000));
     let spend = SPEND.expected_spend(1.0, 1e8);
     assert!(spend > 5e7 && spend < 1e8, "{spend}");
-    check(&statistics.history(101.0), 1e8);
+    check(&History::of(&statistics, 101.0), 1e8);
 }
 
 #[test]

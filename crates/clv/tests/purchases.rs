@@ -6,11 +6,11 @@
     reason = "a test fails by panicking"
 )]
 
-use clv::purchases::Purchases;
 use domain::definitions::Definitions;
 use domain::event::{Body, Event, OrderCompleted, OrderRefunded, Text};
 use domain::money::{Currency, Minor};
 use domain::orders::OrderBook;
+use domain::purchases::Purchases;
 use domain::time::{Day, TimeMs};
 
 /// What happened on a day.

@@ -90,7 +90,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         commit: read_commit(reader),
         state: read_state(reader),
         retention: read_retention(reader),
-        clv: read_clv(reader),
+        clv: read_clv(reader, currency),
         http: read_http(reader),
         logging: read_logging(reader),
     };
@@ -341,8 +341,29 @@ fn read_retention(reader: &mut Reader<'_>) -> Retention {
     }
 }
 
-fn read_clv(reader: &mut Reader<'_>) -> Clv {
+fn read_clv(reader: &mut Reader<'_>, currency: Currency) -> Clv {
     let mut section = reader.section("clv", "Customer lifetime value.");
+    let mut cost = |name, doc| {
+        let amount = section.checked(name, Decimal::whole(0), doc, |amount| {
+            match amount.in_minor(currency)? {
+                minor if minor > LARGEST_ORDER => {
+                    Err(Wrong::new("no order costs that much to serve"))
+                }
+                _ => Ok(()),
+            }
+        });
+        amount.in_minor(currency).unwrap_or_default()
+    };
+    let (cost_per_order, cost_per_refund) = (
+        cost(
+            "cost_per_order",
+            "What it costs to serve an order that was not cancelled, in the currency's major unit; taken off the margin.",
+        ),
+        cost(
+            "cost_per_refund",
+            "What it costs to handle a refund or return, in the currency's major unit; taken off the margin.",
+        ),
+    );
     Clv {
         expected_lifetime_years: section.checked(
             "expected_lifetime_years",
@@ -361,6 +382,38 @@ fn read_clv(reader: &mut Reader<'_>) -> Clv {
             "include_shipping",
             false,
             "Whether shipping counts as revenue.",
+        ),
+        cost_per_order,
+        cost_per_refund,
+        horizon_days: section.checked(
+            "horizon_days",
+            365,
+            "How far ahead a predicted value looks, in days.",
+            within(1, 3650),
+        ),
+        yearly_discount: section.checked(
+            "yearly_discount",
+            0.0,
+            "Discount of predicted revenue, a year: `0.1` is 10 %.",
+            within(0.0, 1.0),
+        ),
+        margin_rate: section.checked(
+            "margin_rate",
+            1.0,
+            "Share of predicted revenue that is margin; with `1.0` predictions are of revenue.",
+            within(0.0, 1.0),
+        ),
+        epsilon: section.checked(
+            "epsilon",
+            0.05,
+            "A predicted value that has changed by no more than this share is no update of its own.",
+            within(0.0, 1.0),
+        ),
+        rescore_per_second: section.checked(
+            "rescore_per_second",
+            5_000,
+            "Once a new model is in force, at most so many customers a second and task go over to it in the background.",
+            within(1, 1_000_000),
         ),
     }
 }

@@ -148,6 +148,20 @@ pub struct Clv {
     pub include_tax: bool,
     /// Whether shipping counts as revenue.
     pub include_shipping: bool,
+    /// What it costs to serve an order, in the currency's smallest unit.
+    pub cost_per_order: Minor,
+    /// What it costs to handle a refund, in the currency's smallest unit.
+    pub cost_per_refund: Minor,
+    /// How far ahead a predicted value looks, in days.
+    pub horizon_days: u32,
+    /// Discount of predicted revenue a year.
+    pub yearly_discount: f64,
+    /// Share of predicted revenue that is margin.
+    pub margin_rate: f64,
+    /// Share of a predicted value that a change must exceed to be told.
+    pub epsilon: f64,
+    /// Customers a second and task that go over to a new model in the background.
+    pub rescore_per_second: u32,
 }
 
 /// `[http]`

@@ -15,6 +15,8 @@ pub enum Cause {
     Correction,
     /// A new version of the definitions.
     Definition,
+    /// Another model of value was put into force.
+    Model,
 }
 
 impl Cause {
@@ -26,6 +28,7 @@ impl Cause {
             Cause::Timer => "timer",
             Cause::Correction => "correction",
             Cause::Definition => "definition",
+            Cause::Model => "model",
         }
     }
 }
@@ -55,7 +58,7 @@ pub struct Reason {
 pub struct Change {
     /// The instant as of which it holds.
     pub as_of: TimeMs,
-    /// The event that caused it; absent for timers and definitions.
+    /// The event that caused it; absent for timers, definitions and models.
     pub cause_event_id: Option<Text>,
     /// What changed.
     pub what: What,
@@ -97,7 +100,9 @@ pub struct Historic {
     pub cancelled: Minor,
     /// `gross − discounts − refunds − cancelled`.
     pub net: Minor,
-    /// `net` minus the cost of goods; absent while no order states its cost.
+    /// What the definitions say it costs to serve these orders and refunds.
+    pub cost_to_serve: Minor,
+    /// `net` minus the cost of goods and to serve; absent while no order states its cost.
     pub margin: Option<Minor>,
 }
 
@@ -120,6 +125,36 @@ pub struct Formula {
     pub frequency_is_own: bool,
 }
 
+/// What a model expects of a customer (R02), as of an instant.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Predicted {
+    /// Version of the model.
+    pub model_version: u32,
+    /// How far ahead orders and value look, in days.
+    pub horizon_days: u32,
+    /// Chance that the relation is alive.
+    pub p_alive: f64,
+    /// Chance of an order within the horizon.
+    pub p_order: f64,
+    /// Days with an order to expect within the horizon, not discounted.
+    pub orders: f64,
+    /// What they will come to; absent without a model of spend.
+    pub value: Option<PredictedValue>,
+}
+
+/// A predicted value: margin rate × spend × discounted orders within the horizon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PredictedValue {
+    /// Mean value of a day with orders.
+    pub spend: Minor,
+    /// The mean.
+    pub expected: Minor,
+    /// Of ten such customers one comes to less.
+    pub low: Minor,
+    /// Of ten such customers one comes to more.
+    pub high: Minor,
+}
+
 /// Whether more can come (R04).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ValueStatus {
@@ -136,6 +171,8 @@ pub struct ClvUpdate {
     pub historic: Historic,
     /// By formula; absent without an order that counts.
     pub formula: Option<Formula>,
+    /// By the model in force; absent without one, and without an order that counts.
+    pub predicted: Option<Predicted>,
     /// Interim or final.
     pub value_status: ValueStatus,
     /// Orders that were not cancelled.

@@ -5,8 +5,9 @@
 //! short hash of the name, so that they may be reordered between versions.
 
 use crate::event::Text;
-use crate::money::Currency;
+use crate::money::{Currency, Minor};
 use crate::orders::stable_hash;
+use crate::prediction::{Horizon, InForce};
 use crate::rules::{Cond, Field, Moment, Span};
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS};
 
@@ -104,6 +105,16 @@ pub struct Definitions {
     pub include_tax: bool,
     /// Whether shipping counts as revenue.
     pub include_shipping: bool,
+    /// What it costs to serve an order that was not cancelled.
+    pub cost_per_order: Minor,
+    /// What it costs to handle a refund or return.
+    pub cost_per_refund: Minor,
+    /// What predictions are of.
+    pub horizon: Horizon,
+    /// A predicted value that has changed by no more than this share of it is no news.
+    pub epsilon: f64,
+    /// The model of value in force; `None` until one is.
+    pub model: Option<InForce>,
     /// Lifecycle models.
     pub models: Vec<Model>,
     /// Segments.
@@ -124,9 +135,24 @@ impl Definitions {
             population_orders_per_year: 1.5,
             include_tax: false,
             include_shipping: false,
+            cost_per_order: Minor::ZERO,
+            cost_per_refund: Minor::ZERO,
+            horizon: Horizon {
+                days: 365,
+                yearly_discount: 0.0,
+                margin_rate: 1.0,
+            },
+            epsilon: 0.05,
+            model: None,
             models: vec![lifecycle6(), activity()],
             segments: preset_segments(),
         }
+    }
+
+    /// The version of the model in force; 0 for none.
+    #[must_use]
+    pub fn model_version(&self) -> u32 {
+        self.model.as_ref().map_or(0, InForce::version)
     }
 }
 
@@ -319,9 +345,10 @@ fn lifecycle6() -> Model {
     }
 }
 
-/// The overlay that goes with every model: is the relation alive? Without a fitted model it goes
-/// by the customer's own rhythm: at risk after L, lapsed after one and a half L, which is three of
-/// his mean intervals.
+/// The overlay that goes with every model: is the relation alive? At risk once P(alive) is below half of what it
+/// was on the day of the last order, lapsed once it is below a fifth; or, as without a fitted model, by the
+/// customer's own rhythm: at risk after L, lapsed after one and a half L, which is three of his mean
+/// intervals.
 fn activity() -> Model {
     const PROSPECT: usize = 0;
     const NEW: usize = 1;
@@ -329,7 +356,12 @@ fn activity() -> Model {
     const AT_RISK: usize = 3;
     const GONE: usize = 4;
     const REACTIVATED: usize = 5;
-    let within_l = || Cond::Since(Moment::LastOrder, Span::OverduePercent(100));
+    let within_l = || {
+        all([
+            Cond::Since(Moment::LastOrder, Span::OverduePercent(100)),
+            Cond::Not(Box::new(Cond::AliveBelow(50))),
+        ])
+    };
     let again = |field| all([Cond::AtLeast(field, 1), within_l()]);
     // Time alone leads to being at risk or gone, so an order of that very instant came after it.
     let after_silence = || again(Field::OrdersFromStage);
@@ -377,10 +409,22 @@ fn activity() -> Model {
             .or_initial(),
             reactivated,
             way(
+                "p_alive_below_a_fifth",
+                &[NEW, ACTIVE, AT_RISK, REACTIVATED],
+                GONE,
+                Cond::AliveBelow(20),
+            ),
+            way(
                 "no_order_for_1.5_l",
                 &[NEW, ACTIVE, AT_RISK, REACTIVATED],
                 GONE,
                 lapsed,
+            ),
+            way(
+                "p_alive_below_half",
+                &[NEW, ACTIVE, REACTIVATED],
+                AT_RISK,
+                Cond::AliveBelow(50),
             ),
             way(
                 "no_order_for_l",

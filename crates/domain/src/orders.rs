@@ -98,6 +98,12 @@ impl OrderBook {
         changed
     }
 
+    /// Whether it holds neither an order nor a refund.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.orders.is_empty() && self.refunds.is_empty()
+    }
+
     /// Whether taking in `event` would change nothing, as it is for events that are no facts of the
     /// book.
     #[must_use]

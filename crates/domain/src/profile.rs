@@ -58,6 +58,9 @@ pub struct Profile {
     pub pending: Vec<Event>,
     /// Everything known.
     pub live: View,
+    /// The version of the model of value that both views were evaluated under; 0: none. Of a profile without
+    /// orders, of which no model says anything, it means nothing, and is not kept.
+    pub model: u32,
     /// Number of the next output per topic, from 1 without gaps: `clv.updates`, `lifecycle.transitions`,
     /// `segment.changes`.
     pub next_sequence: [u64; 3],
@@ -75,6 +78,7 @@ impl Default for Profile {
             settled: None,
             pending: Vec::new(),
             live: View::default(),
+            model: 0,
             next_sequence: [1; 3],
             last_transition: Vec::new(),
             armed: TimeMs::MAX,
@@ -83,7 +87,8 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// A profile as it was when its parts were written: `live` is folded anew, up to `reached`.
+    /// A profile as it was when its parts were written: `live` is folded anew, up to `reached`. `definitions` are
+    /// those under the version of the model that it stands under.
     #[must_use]
     pub fn restored(
         settled: View,
@@ -104,10 +109,42 @@ impl Profile {
             settled,
             pending,
             live,
+            model: definitions.model_version(),
             next_sequence,
             last_transition,
             armed,
         }
+    }
+
+    /// Goes over from the definitions that it was evaluated `under` so far to `definitions`, which have another
+    /// model in force: to be called before anything else is done under them. What is told holds as of
+    /// `frontier`; what falls due by it under the new model has its own instants. Answers whether anything of the
+    /// profile may have changed.
+    pub fn adopt(
+        &mut self,
+        under: &Definitions,
+        definitions: &Definitions,
+        frontier: TimeMs,
+        out: &mut Vec<Change>,
+    ) -> bool {
+        self.model = definitions.model_version();
+        if self.live.book.is_empty() {
+            return false;
+        }
+        self.advance(frontier, under, out);
+        let Some(settled) = &mut self.settled else {
+            self.live.adopt(frontier, definitions, out);
+            return true;
+        };
+        settled.adopt(frontier, definitions, &mut Vec::new());
+        let anew = fold(settled, &self.pending, self.live.clock, definitions);
+        let before = std::mem::replace(&mut self.live, anew);
+        let (told, trigger) = (out.len(), Trigger::of(Cause::Model));
+        corrections(&before, &self.live, &trigger, definitions, out);
+        let before = before.value(definitions);
+        self.live
+            .tell_difference(&before, &trigger, told, definitions, out);
+        true
     }
 
     /// Takes in `event`. `frontier` is stream time less the grace: pending events up to it settle.
@@ -212,7 +249,8 @@ impl Profile {
             let (mut appended, mut told) = (self.live.clone(), Vec::new());
             appended.take(cause, definitions, &mut told);
             let mut differences = Vec::new();
-            corrections(&appended, &anew, &cause.id, definitions, &mut differences);
+            let trigger = Trigger::by(cause, Cause::Correction);
+            corrections(&appended, &anew, &trigger, definitions, &mut differences);
             if differences.is_empty() && appended.value(definitions) == anew.value(definitions) {
                 self.live = anew;
                 out.append(&mut told);
@@ -221,11 +259,11 @@ impl Profile {
         }
         let before = std::mem::replace(&mut self.live, anew);
         let told = out.len();
-        corrections(&before, &self.live, &cause.id, definitions, out);
         let trigger = Trigger::by(cause, Cause::Correction);
+        corrections(&before, &self.live, &trigger, definitions, out);
         let before = before.value(definitions);
         self.live
-            .tell_value(before, &trigger, told, definitions, out);
+            .tell_difference(&before, &trigger, told, definitions, out);
     }
 
     /// Moves what can no longer be overtaken from `pending` into `settled`.
@@ -284,24 +322,27 @@ fn fold(settled: &View, pending: &[Event], reached: TimeMs, definitions: &Defini
     view
 }
 
-/// The differences between two views of one profile, as corrections.
+/// The differences between two views of one profile, as one of them takes the other's place.
 fn corrections(
     before: &View,
     after: &View,
-    event_id: &Text,
+    trigger: &Trigger<'_>,
     definitions: &Definitions,
     out: &mut Vec<Change>,
 ) {
     let reason = |rule: &Text| Reason {
         rule: rule.clone(),
-        cause: Cause::Correction,
+        cause: trigger.cause,
         evidence: Vec::new(),
     };
-    let rule = Text::new_static("events_put_in_order");
+    let rule = Text::new_static(match trigger.cause {
+        Cause::Model => "model_in_force",
+        _ => "events_put_in_order",
+    });
     let mut push = |what| {
         out.push(Change {
             as_of: after.clock,
-            cause_event_id: Some(event_id.clone()),
+            cause_event_id: trigger.event_id.cloned(),
             what,
         });
     };

@@ -13,6 +13,8 @@ use crate::behaviour::{Behaviour, leaves_window};
 use crate::change::Evidence;
 use crate::event::Text;
 use crate::orders::{OrderBook, OrderStats};
+use crate::prediction::InForce;
+use crate::purchases::Statistics;
 use crate::sums::BookSums;
 use crate::time::{DAY_MS, TimeMs};
 
@@ -102,6 +104,9 @@ pub enum Cond {
     Ago(Moment, Span),
     /// The moment exists and lies less than this long back.
     Since(Moment, Span),
+    /// P(alive) is at most so many hundredths of what it was on the day of the last order. Without a model in
+    /// force it holds for nobody.
+    AliveBelow(u8),
 }
 
 /// What conditions are evaluated over.
@@ -121,6 +126,8 @@ pub struct Facts<'a> {
     pub stage_since: Option<TimeMs>,
     /// The population's 90th percentile of intervals between orders, in milliseconds.
     pub population_interval_ms: i64,
+    /// What the model in force needs to know, and the model.
+    pub predicted_from: Option<(&'a Statistics, &'a InForce)>,
 }
 
 /// What a condition answers.
@@ -320,6 +327,10 @@ impl Cond {
                 Some(at) => since(at, facts, *span, true),
                 None => Verdict::fixed(false),
             },
+            Cond::AliveBelow(share) => match facts.predicted_from {
+                Some((statistics, model)) => from(model.falls_to(statistics, *share), facts, false),
+                None => Verdict::fixed(false),
+            },
         }
     }
 
@@ -348,6 +359,16 @@ impl Cond {
                 Evidence {
                     field: field.name(),
                     value: format_smolstr!("{value}"),
+                }
+            }
+            Cond::AliveBelow(_) => {
+                let Some((statistics, model)) = facts.predicted_from else {
+                    return;
+                };
+                let p_alive = model.predict(statistics, facts.as_of).p_alive;
+                Evidence {
+                    field: SmolStr::new_static("p_alive"),
+                    value: format_smolstr!("{p_alive:.4}"),
                 }
             }
             Cond::Ago(moment, _) | Cond::Since(moment, _) => {
@@ -386,10 +407,14 @@ fn combine(conds: &[Cond], facts: &Facts<'_>, wanted: bool) -> Verdict {
 }
 
 fn since(at: TimeMs, facts: &Facts<'_>, span: Span, recent: bool) -> Verdict {
-    let due = at.plus(facts.span_ms(span));
+    from(at.plus(facts.span_ms(span)), facts, recent)
+}
+
+/// From `due` on, or until then.
+fn from(due: TimeMs, facts: &Facts<'_>, until: bool) -> Verdict {
     let past = facts.as_of >= due;
     Verdict {
-        holds: past != recent,
+        holds: past != until,
         changes_at: if past { TimeMs::MAX } else { due },
     }
 }

@@ -23,13 +23,17 @@ pub fn historic(stats: &OrderStats, definitions: &Definitions) -> Historic {
     if definitions.include_shipping {
         net += stats.shipping;
     }
+    let costs = |each: Minor, count: u32| Minor(each.0.saturating_mul(i64::from(count)));
+    let cost_to_serve = costs(definitions.cost_per_order, stats.orders)
+        + costs(definitions.cost_per_refund, stats.refund_count);
     Historic {
         gross: stats.gross,
         discounts: stats.discounts,
         refunds: stats.refunds,
         cancelled: stats.cancelled,
         net,
-        margin: stats.cogs.map(|cogs| net - cogs),
+        cost_to_serve,
+        margin: stats.cogs.map(|cogs| net - cogs - cost_to_serve),
     }
 }
 
@@ -175,5 +179,24 @@ mod tests {
         let historic = historic(&with_cost, &definitions());
         assert_eq!(historic.net, Minor(9_000));
         assert_eq!(historic.margin, Some(Minor(5_000)));
+    }
+
+    #[test]
+    fn r05_orders_and_refunds_cost_to_serve() {
+        let definitions = Definitions {
+            cost_per_order: Minor(350),
+            cost_per_refund: Minor(600),
+            ..definitions()
+        };
+        let served = OrderStats {
+            refunds: Minor(1_000),
+            refund_count: 1,
+            cogs: Some(Minor(4_000)),
+            ..stats(2, 10_000, 10)
+        };
+        let historic = historic(&served, &definitions);
+        assert_eq!(historic.net, Minor(9_000));
+        assert_eq!(historic.cost_to_serve, Minor(1_300));
+        assert_eq!(historic.margin, Some(Minor(3_700)));
     }
 }

@@ -7,12 +7,14 @@
 
 use crate::behaviour::Behaviour;
 use crate::change::{
-    Action, Cause, Change, ClvUpdate, Evidence, Historic, Reason, SegmentChange, StageTransition,
-    ValueStatus, What,
+    Action, Cause, Change, ClvUpdate, Evidence, Historic, Predicted, Reason, SegmentChange,
+    StageTransition, ValueStatus, What,
 };
 use crate::definitions::{Definitions, Model, Tag, Transition};
 use crate::event::{Event, Text};
 use crate::orders::{OrderBook, OrderStats, Taken};
+use crate::prediction::{ALIVE_SHARES, InForce, Told};
+use crate::purchases::{Purchases, Statistics};
 use crate::rules::{Facts, Verdict};
 use crate::sums::BookSums;
 use crate::time::TimeMs;
@@ -59,10 +61,14 @@ pub struct View {
     pub clock: TimeMs,
     /// When time alone might change something; [`TimeMs::MAX`]: never.
     pub next_timer: TimeMs,
+    /// What was told of the prediction last.
+    pub told: Option<Told>,
     /// What the orders in `book` come to, and their statistics: kept because every evaluation asks
     /// for them.
     sums: BookSums,
     stats: OrderStats,
+    /// What a model of value takes from `book`; `None`: nothing.
+    purchases: Option<Statistics>,
 }
 
 impl Default for View {
@@ -74,16 +80,27 @@ impl Default for View {
             segments: Vec::new(),
             clock: TimeMs::MIN,
             next_timer: TimeMs::MAX,
+            told: None,
             sums: BookSums::default(),
             stats: OrderStats::default(),
+            purchases: None,
         }
     }
 }
 
+/// What `clv.updates` tells about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Valuation {
+    historic: Historic,
+    orders: u32,
+    status: ValueStatus,
+    told: Option<Told>,
+}
+
 /// What sets off an evaluation.
 pub(crate) struct Trigger<'a> {
-    cause: Cause,
-    event_id: Option<&'a Text>,
+    pub(crate) cause: Cause,
+    pub(crate) event_id: Option<&'a Text>,
     /// An order does not wait for the minimum dwell.
     is_order: bool,
 }
@@ -95,10 +112,22 @@ impl View {
         &self.stats
     }
 
+    /// What a model of value takes from the order book, every known fact included; `None` without an order that
+    /// counts.
+    #[must_use]
+    pub fn purchases(&self) -> Option<&Statistics> {
+        self.purchases.as_ref()
+    }
+
     /// To be called once the public fields were set from state bytes.
-    pub fn restore_derived(&mut self) {
+    pub fn restore_derived(&mut self, definitions: &Definitions) {
         self.sums = BookSums::of(&self.book);
+        self.derive(definitions);
+    }
+
+    fn derive(&mut self, definitions: &Definitions) {
         self.stats = self.sums.stats(&self.book);
+        self.purchases = Purchases::of_book(&self.book, TimeMs::MAX, definitions).statistics();
     }
 
     /// Fires every timer due by `to`, each as of its due instant.
@@ -107,14 +136,32 @@ impl View {
         while self.next_timer <= to && self.next_timer != TimeMs::MAX {
             let (before, told) = (self.value(definitions), out.len());
             self.clock = self.next_timer;
-            let trigger = Trigger {
-                cause: Cause::Timer,
-                event_id: None,
-                is_order: false,
-            };
+            let trigger = Trigger::of(Cause::Timer);
             self.evaluate(&trigger, definitions, out);
-            self.tell_value(before, &trigger, told, definitions, out);
+            self.tell_value(&before, self.clock, &trigger, told, definitions, out);
         }
+    }
+
+    /// Evaluates the rules anew, since another model is in force now, and whatever falls due by `frontier` under
+    /// it. The value is told as of then: the clock stays where it is, so that nothing is late because of it.
+    pub(crate) fn adopt(
+        &mut self,
+        frontier: TimeMs,
+        definitions: &Definitions,
+        out: &mut Vec<Change>,
+    ) {
+        if self.clock == TimeMs::MIN {
+            return;
+        }
+        let (before, told) = (self.value(definitions), out.len());
+        let trigger = Trigger::of(Cause::Model);
+        self.evaluate(&trigger, definitions, out);
+        while self.next_timer <= frontier && self.next_timer != TimeMs::MAX {
+            self.clock = self.next_timer;
+            self.evaluate(&trigger, definitions, out);
+        }
+        let as_of = self.clock.max(frontier);
+        self.tell_value(&before, as_of, &trigger, told, definitions, out);
     }
 
     /// Takes in an event that is not older than any before it.
@@ -122,11 +169,11 @@ impl View {
         self.advance(event.time, definitions, out);
         let (before, told) = (self.value(definitions), out.len());
         self.clock = self.clock.max(event.time);
-        self.take_book(event);
+        self.take_book(event, definitions);
         self.behaviour.take(event, definitions.session_gap_ms);
         let trigger = Trigger::by(event, Cause::Event);
         self.evaluate(&trigger, definitions, out);
-        self.tell_value(before, &trigger, told, definitions, out);
+        self.tell_value(&before, self.clock, &trigger, told, definitions, out);
     }
 
     /// Takes in an event that is older than the settled state: order facts in full, behaviour in
@@ -138,17 +185,17 @@ impl View {
         out: &mut Vec<Change>,
     ) {
         let (before, told) = (self.value(definitions), out.len());
-        self.take_book(event);
+        self.take_book(event, definitions);
         self.behaviour.take_late(event);
         let trigger = Trigger::by(event, Cause::Correction);
         self.evaluate(&trigger, definitions, out);
-        self.tell_value(before, &trigger, told, definitions, out);
+        self.tell_value(&before, self.clock, &trigger, told, definitions, out);
     }
 
-    fn take_book(&mut self, event: &Event) {
+    fn take_book(&mut self, event: &Event, definitions: &Definitions) {
         if self.book.take(event) == Taken::New {
             self.sums.follow(&self.book, event);
-            self.stats = self.sums.stats(&self.book);
+            self.derive(definitions);
         }
     }
 
@@ -163,9 +210,22 @@ impl View {
             self.evaluate_model(model, trigger, definitions, out);
         }
         self.evaluate_segments(trigger, definitions, out);
+        if let Some((statistics, model)) = self.predicted_from(definitions) {
+            let crossings = ALIVE_SHARES.map(|share| model.falls_to(statistics, share));
+            let to_come = crossings.into_iter().filter(|at| *at > self.clock);
+            let next = to_come.min().unwrap_or(TimeMs::MAX);
+            self.next_timer = self.next_timer.min(next);
+        }
     }
 
-    fn facts<'a>(&'a self, stage: Option<&StageState>, definitions: &Definitions) -> Facts<'a> {
+    fn predicted_from<'a>(
+        &'a self,
+        definitions: &'a Definitions,
+    ) -> Option<(&'a Statistics, &'a InForce)> {
+        self.purchases.as_ref().zip(definitions.model.as_ref())
+    }
+
+    fn facts<'a>(&'a self, stage: Option<&StageState>, definitions: &'a Definitions) -> Facts<'a> {
         Facts {
             book: &self.book,
             sums: &self.sums,
@@ -174,6 +234,7 @@ impl View {
             as_of: self.clock,
             stage_since: stage.map(|s| s.since),
             population_interval_ms: definitions.population_interval_ms,
+            predicted_from: self.predicted_from(definitions),
         }
     }
 
@@ -298,43 +359,66 @@ impl View {
     }
 
     /// The part of the view that `clv.updates` tells about.
-    pub(crate) fn value(&self, definitions: &Definitions) -> (Historic, u32, ValueStatus) {
-        (
-            value::historic(&self.stats, definitions),
-            self.stats.orders,
-            self.value_status(definitions),
-        )
+    pub(crate) fn value(&self, definitions: &Definitions) -> Valuation {
+        Valuation {
+            historic: value::historic(&self.stats, definitions),
+            orders: self.stats.orders,
+            status: self.value_status(definitions),
+            told: self.told,
+        }
     }
 
-    /// Adds a `clv.updates` change when the value differs from `before`, ahead of what was told
-    /// from `told` on: who reads a stage's change can look the value up already.
-    pub(crate) fn tell_value(
+    /// Adds a `clv.updates` change, as of an instant, when the value differs from `before` by more than what
+    /// is held back, ahead of what was told from `told` on: who reads a stage's change can look the value
+    /// up already.
+    fn tell_value(
+        &mut self,
+        before: &Valuation,
+        as_of: TimeMs,
+        trigger: &Trigger<'_>,
+        told: usize,
+        definitions: &Definitions,
+        out: &mut Vec<Change>,
+    ) {
+        let predicted = self.predicted(as_of, definitions);
+        let now = predicted.map(|(_, told)| told);
+        let is_news = match (now, self.told) {
+            (Some(now), Some(before)) => now.is_news(&before, definitions.epsilon),
+            (now, before) => now != before,
+        };
+        let after = self.value(definitions);
+        if after.is_as(before) && !is_news {
+            return;
+        }
+        self.told = now;
+        let update = after.update(before, predicted.map(|p| p.0), self, trigger, definitions);
+        out.insert(told, trigger.change(as_of, What::Clv(update)));
+    }
+
+    /// Adds a `clv.updates` change when this view, which took the place of another one, has told something else
+    /// than that had.
+    pub(crate) fn tell_difference(
         &self,
-        before: (Historic, u32, ValueStatus),
+        before: &Valuation,
         trigger: &Trigger<'_>,
         told: usize,
         definitions: &Definitions,
         out: &mut Vec<Change>,
     ) {
         let after = self.value(definitions);
-        if after == before {
+        if after == *before {
             return;
         }
-        let (historic, orders, value_status) = after;
-        let update = ClvUpdate {
-            historic,
-            formula: value::formula(&self.stats, value_status, definitions),
-            value_status,
-            orders,
-            delta: historic.net - before.0.net,
-            cause: trigger.cause,
-        };
-        let change = Change {
-            as_of: self.clock,
-            cause_event_id: trigger.event_id.cloned(),
-            what: What::Clv(update),
-        };
-        out.insert(told, change);
+        let predicted = self.predicted(self.clock, definitions).map(|p| p.0);
+        let update = after.update(before, predicted, self, trigger, definitions);
+        out.insert(told, trigger.change(self.clock, What::Clv(update)));
+    }
+
+    /// What the model in force expects as of an instant, and what of it is to be remembered as told.
+    fn predicted(&self, as_of: TimeMs, definitions: &Definitions) -> Option<(Predicted, Told)> {
+        let (statistics, model) = self.predicted_from(definitions)?;
+        let predicted = model.predict(statistics, as_of);
+        Some((predicted, Told::of(&predicted, model, statistics, as_of)))
     }
 
     /// Final once a model says that the relation has ended (R04).
@@ -353,7 +437,51 @@ impl View {
     }
 }
 
+impl Valuation {
+    /// Whether it is the same but for the prediction.
+    fn is_as(&self, other: &Valuation) -> bool {
+        let told = self.told;
+        *self == Valuation { told, ..*other }
+    }
+
+    fn update(
+        &self,
+        before: &Valuation,
+        predicted: Option<Predicted>,
+        view: &View,
+        trigger: &Trigger<'_>,
+        definitions: &Definitions,
+    ) -> ClvUpdate {
+        ClvUpdate {
+            historic: self.historic,
+            formula: value::formula(&view.stats, self.status, definitions),
+            predicted,
+            value_status: self.status,
+            orders: self.orders,
+            delta: self.historic.net - before.historic.net,
+            cause: trigger.cause,
+        }
+    }
+}
+
 impl<'a> Trigger<'a> {
+    /// Something else than an event.
+    pub(crate) fn of(cause: Cause) -> Trigger<'a> {
+        Trigger {
+            cause,
+            event_id: None,
+            is_order: false,
+        }
+    }
+
+    fn change(&self, as_of: TimeMs, what: What) -> Change {
+        Change {
+            as_of,
+            cause_event_id: self.event_id.cloned(),
+            what,
+        }
+    }
+
     pub(crate) fn by(event: &'a Event, cause: Cause) -> Trigger<'a> {
         Trigger {
             cause,

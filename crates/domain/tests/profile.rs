@@ -222,7 +222,7 @@ fn check_fold(run: &Run) {
     } = &run.profile;
     assert_eq!(settled.is_none(), pending.is_empty());
     let mut derived = live.clone();
-    derived.restore_derived();
+    derived.restore_derived(&run.definitions);
     assert_eq!(&derived, live);
     let Some(settled) = settled else { return };
     let again = Profile::restored(

@@ -44,6 +44,7 @@ impl Known {
             as_of,
             stage_since: Some(t(days(3))),
             population_interval_ms: days(180),
+            predicted_from: None,
         })
     }
 }
@@ -310,6 +311,7 @@ proptest! {
             as_of: known.last,
             stage_since: None,
             population_interval_ms: days(180),
+            predicted_from: None,
         };
         let evidence = cond.evidence(&facts);
         let mut fields: Vec<_> = evidence.iter().map(|e| &e.field).collect();

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use domain::event::Text;
 use domain::time::TimeMs;
 use wire::bin::Corrupt;
 use wire::meta::{MetaReader, MetaWriter};
@@ -12,7 +13,7 @@ use crate::chain::Head;
 use crate::clock::{ClockSource, StreamClock};
 
 /// Version of the format; those before are still read.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Key of the bookkeeping in its table.
 pub const KEY: &[u8] = b"task";
@@ -114,6 +115,9 @@ pub struct Bookkeeping {
     pub fed: BTreeMap<u32, TimeMs>,
     /// The head of its chain of commits.
     pub chain: Head,
+    /// While profiles go over to a new model in the background: the key of the last that was looked at, empty
+    /// before the first.
+    pub rescored: Option<Text>,
 }
 
 impl Bookkeeping {
@@ -178,6 +182,8 @@ impl Bookkeeping {
         }
         out.number(u64::from(self.clock.held_for));
         self.chain.put(&mut out);
+        out.number(self.rescored.iter().len() as u64);
+        self.rescored.iter().for_each(|key| out.text(key));
         out.finish()
     }
 
@@ -198,7 +204,13 @@ impl Bookkeeping {
         for _ in 0..from.number()? {
             let source = match from.number()? {
                 0 => ClockSource::Input(from.text()?, from.small()?),
-                _ => ClockSource::Upstream(from.small()?),
+                1 => ClockSource::Upstream(from.small()?),
+                _ => {
+                    return Err(Corrupt {
+                        what: "a task's bookkeeping",
+                        problem: "a source of its clock is of an unknown kind",
+                    });
+                }
             };
             clock.sources.insert(source, from.time()?);
         }
@@ -227,12 +239,20 @@ impl Bookkeeping {
             clock.held_for = from.small()?;
             chain = Head::take(&mut from)?;
         }
+        // Before the fourth there was no model of value.
+        let mut rescored = None;
+        if version > 3 {
+            for _ in 0..from.number()? {
+                rescored = Some(from.text()?);
+            }
+        }
         from.finish()?;
         Ok(Bookkeeping {
             clock,
             counts,
             fed,
             chain,
+            rescored,
         })
     }
 }
@@ -259,6 +279,7 @@ mod tests {
             number: 300,
             hash: u128::MAX - 7,
         };
+        book.rescored = Some("customer-9".into());
         let bytes = book.encode();
         assert_eq!(Bookkeeping::decode(&bytes), Ok(book));
         for cut in 0..bytes.len() {

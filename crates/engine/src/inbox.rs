@@ -15,7 +15,7 @@ use wire::routed::Routed;
 use crate::port::{Record, TopicPartition};
 
 /// A record, decoded.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Input {
     /// An event.
     Event(Box<Event>),
@@ -31,7 +31,7 @@ pub enum Input {
 }
 
 /// A decoded record that waits for its turn.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Waiting {
     /// Its offset.
     pub offset: u64,

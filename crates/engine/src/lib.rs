@@ -8,6 +8,7 @@
 //! and go, a worker is a [`member::Member`] of the group.
 
 pub mod bookkeeping;
+pub mod cells;
 pub mod chain;
 pub mod clock;
 pub mod commit_record;
@@ -20,4 +21,5 @@ pub mod task;
 mod timers;
 pub mod topics;
 pub mod trial;
+pub mod valuing;
 pub mod worker;

@@ -73,11 +73,25 @@ pub enum Table {
     Days = 3,
     /// The task's own bookkeeping: clocks, counters.
     Meta = 4,
+    /// Repeat purchases, first and last day → this task's part of how many customers have them.
+    OrderCells = 5,
+    /// Repeat purchases and magnitude of their total → this task's part of these customers and their spend.
+    SpendCells = 6,
+    /// Version (big-endian) → parameters of a model of value that profiles stand under.
+    Models = 7,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 4] = [Table::Profiles, Table::Timers, Table::Days, Table::Meta];
+    pub const ALL: [Table; 7] = [
+        Table::Profiles,
+        Table::Timers,
+        Table::Days,
+        Table::Meta,
+        Table::OrderCells,
+        Table::SpendCells,
+        Table::Models,
+    ];
 
     /// Whether writes to this table go to the changelog.
     #[must_use]
@@ -122,7 +136,7 @@ pub struct Staged {
     pub task: u32,
     /// Everything to be written to the log: outputs, dead letters, routed records, changelog.
     pub records: Vec<OutRecord>,
-    /// State writes, one per key, sorted by (table, key).
+    /// State writes, one per key, sorted by (table, key); the bookkeeping comes last.
     pub delta: Vec<Write>,
     /// Next offset to read, for every input partition that this batch consumed from.
     pub positions: Vec<(TopicPartition, u64)>,
@@ -149,7 +163,7 @@ impl Staged {
 pub struct Committed {
     /// The task.
     pub task: u32,
-    /// State writes, one per key, sorted by (table, key).
+    /// State writes, one per key, sorted by (table, key); the bookkeeping comes last.
     pub delta: Vec<Write>,
     /// The offset after this task's last changelog record: once all of these writes are in the
     /// store, a restore starts here.

@@ -14,13 +14,13 @@
 //! It takes for granted that everything routed has been consumed: what is on its way to an old task is
 //! nowhere in the result.
 
-use std::collections::BTreeMap;
+mod kept;
+
 use std::sync::Arc;
 
-use domain::orders::DayTotals;
-use domain::time::{Day, TimeMs};
+use domain::event::Text;
+use domain::time::TimeMs;
 use wire::partition_of;
-use wire::state::{day_key, encode_day};
 
 use crate::bookkeeping::{self, Bookkeeping};
 use crate::chain::Head;
@@ -28,6 +28,8 @@ use crate::clock::ClockSource;
 use crate::commit_record::{CommitRecord, Consumed};
 use crate::port::{OutRecord, Table, TopicName, TopicPartition};
 use crate::topics::Topics;
+
+pub use kept::{Kept, kept};
 
 /// The task of `to` that a profile belongs to.
 #[must_use]
@@ -68,6 +70,12 @@ pub fn bookkeeping(from: &[Bookkeeping], to: u32, inputs: &[(TopicName, u32)]) -
     let mut books: Vec<Bookkeeping> = (0..to).map(|task| fold.clock_of(task)).collect();
     for (old, task) in from.iter().zip((0..to).cycle()) {
         books[task as usize].counts.add(&old.counts);
+    }
+    // Who has gone over already is looked at again, to no effect.
+    if from.iter().any(|old| old.rescored.is_some()) {
+        books
+            .iter_mut()
+            .for_each(|book| book.rescored = Some(Text::default()));
     }
     match fold.meets() {
         true => fold.introduce(&mut books),
@@ -182,26 +190,10 @@ impl Fold<'_> {
     }
 }
 
-/// Each new task's part of the totals of the days, from the old tasks' parts, by their numbers. Whose
-/// part it is makes no difference: they are added up, and changes are added to whichever there is.
-#[must_use]
-pub fn days(from: &[BTreeMap<Day, DayTotals>], to: u32) -> Vec<BTreeMap<Day, DayTotals>> {
-    let mut parts = vec![BTreeMap::<Day, DayTotals>::new(); to as usize];
-    for (old, task) in from.iter().zip((0..to).cycle()) {
-        for (day, totals) in old {
-            parts[task as usize].entry(*day).or_default().add(totals);
-        }
-    }
-    for part in &mut parts {
-        part.retain(|_, totals| *totals != DayTotals::default());
-    }
-    parts
-}
-
 /// What a new task begins with besides its profiles.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Beginning {
-    /// To its changelog: days, and last its bookkeeping; and the first record of its commits, which
+    /// To its changelog: what it keeps, and last its bookkeeping; and the first record of its commits, which
     /// consumed nothing and says where its inputs stand.
     pub records: Vec<OutRecord>,
     /// The head of its chain, to be kept beside its positions.
@@ -215,7 +207,7 @@ pub fn beginning(
     topics: &Topics,
     task: u32,
     mut book: Bookkeeping,
-    days: &BTreeMap<Day, DayTotals>,
+    kept: &Kept,
     positions: Vec<(TopicPartition, u64)>,
 ) -> Beginning {
     let to = |topic: &TopicName, key: Option<Vec<u8>>, value: Vec<u8>| OutRecord {
@@ -227,12 +219,9 @@ pub fn beginning(
         value: Some(value),
         headers: Vec::new(),
     };
-    let mut records: Vec<OutRecord> = days
-        .iter()
-        .map(|(day, totals)| {
-            let key = Table::Days.full_key(&day_key(*day));
-            to(&topics.changelog, Some(key), encode_day(totals))
-        })
+    let entries = kept.entries();
+    let mut records: Vec<OutRecord> = entries
+        .map(|(key, value)| to(&topics.changelog, Some(key), value))
         .collect();
     let consumed = Consumed {
         positions,
@@ -263,8 +252,12 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::bookkeeping::Counts;
+    use domain::orders::DayTotals;
+    use domain::time::Day;
 
     fn input(partition: u32) -> ClockSource {
         ClockSource::Input("orders".into(), partition)
@@ -422,28 +415,11 @@ mod tests {
             books.iter().for_each(|book| sum.add(&book.counts));
             sum
         };
-        let part = |orders| DayTotals {
-            orders,
-            ..DayTotals::default()
-        };
-        let parts = [
-            BTreeMap::from([(Day(7), part(3)), (Day(8), part(1))]),
-            BTreeMap::from([(Day(7), part(4))]),
-            // A change that was counted elsewhere.
-            BTreeMap::from([(Day(8), part(-1))]),
-        ];
         for to in [1, 2, 3, 5] {
             let new = bookkeeping(&old, to, &orders(3));
             assert_eq!(new.len(), to as usize);
             assert_eq!(total(&new), total(&old), "to {to}");
-            let mut sum: BTreeMap<Day, DayTotals> = BTreeMap::new();
-            for (day, totals) in days(&parts, to).iter().flatten() {
-                sum.entry(*day).or_default().add(totals);
-            }
-            sum.retain(|_, totals| *totals != DayTotals::default());
-            assert_eq!(sum, BTreeMap::from([(Day(7), part(7))]), "to {to}");
         }
-        assert_eq!(days(&parts, 1)[0], BTreeMap::from([(Day(7), part(7))]));
     }
 
     #[test]
@@ -456,8 +432,11 @@ mod tests {
             },
             17,
         );
-        let days = BTreeMap::from([(Day(3), DayTotals::default())]);
-        let begun = beginning(&topics, 2, at(2, 5), &days, vec![stands.clone()]);
+        let kept = Kept {
+            days: BTreeMap::from([(Day(3), DayTotals::default())]),
+            ..Kept::default()
+        };
+        let begun = beginning(&topics, 2, at(2, 5), &kept, vec![stands.clone()]);
         let [day, book, commit] = begun.records.as_slice() else {
             panic!("{begun:?}");
         };

@@ -9,6 +9,7 @@
 //! - Before an event touches a profile, the timers due by stream time less the grace have fired.
 //! - Every record consumed is counted exactly once ([`Counts`]).
 
+mod rescore;
 mod stage;
 
 use std::collections::btree_map::{BTreeMap, Entry};
@@ -18,6 +19,7 @@ use domain::change::Change;
 use domain::definitions::Definitions;
 use domain::event::{Event, GUEST_PREFIX, Owner, Text};
 use domain::orders::DayTotals;
+use domain::prediction::Versions;
 use domain::profile::{Outcome, Profile};
 use domain::time::{Day, TimeMs};
 use rustc_hash::FxHashMap;
@@ -27,11 +29,13 @@ use wire::state::{day_key, decode_day, decode_profile, timer_key};
 use wire::{OutputEncoder, RejectionClass, partition_of};
 
 use crate::bookkeeping::{self, Bookkeeping, Counts};
+use crate::cells::Cells;
 use crate::clock::ClockSource;
 use crate::inbox::{Inbox, Input, Next, Waiting};
 use crate::port::{StateError, StateReader, Table, TopicPartition};
 use crate::timers::Timers;
 use crate::topics::Topics;
+use crate::valuing;
 use stage::Batch;
 
 /// Decoded profiles that all tasks of an application together keep in memory between batches, at
@@ -119,6 +123,9 @@ pub struct Task {
     profiles: FxHashMap<Text, Warm>,
     dirty: Vec<Text>,
     days: BTreeMap<Day, DayTotals>,
+    cells: Cells,
+    /// The definitions, with each model of value that profiles may stand under.
+    versions: Versions,
     /// The lane whose next record has moved the clock already, and is to be consumed once what fell
     /// due by that has fired.
     next_lane: Option<usize>,
@@ -145,7 +152,6 @@ impl Task {
             .collect();
         let mut task = Task {
             id,
-            setup,
             inbox: Inbox::new(inputs),
             sources,
             book: Bookkeeping::default(),
@@ -153,6 +159,9 @@ impl Task {
             profiles: FxHashMap::default(),
             dirty: Vec::new(),
             days: BTreeMap::new(),
+            cells: Cells::default(),
+            versions: Versions::new(Arc::clone(&setup.definitions), []),
+            setup,
             next_lane: None,
             own_consumed: 0,
             batch: Batch::default(),
@@ -173,7 +182,9 @@ impl Task {
         self.profiles.clear();
         self.dirty.clear();
         self.days.clear();
+        self.cells = Cells::default();
         self.batch = Batch::default();
+        self.versions = valuing::versions(state, &self.setup.definitions)?;
         self.book = match state.get(Table::Meta, bookkeeping::KEY)? {
             Some(bytes) => Bookkeeping::decode(&bytes).map_err(damaged)?,
             None => Bookkeeping::first(self.setup.tasks),
@@ -363,6 +374,8 @@ impl Task {
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
                     Routed::Alone => self.book.clock.release(),
+                    Routed::Model(model) => self.put_in_force(&model),
+                    Routed::Rescore { profiles } => self.rescore(profiles as usize, state)?,
                     Routed::Event { .. } => {}
                 }
                 Ok(())
@@ -452,11 +465,12 @@ impl Task {
             .insert(timer_key(due, key.as_bytes()), false);
         self.load(&key, state)?;
         let mut changes = std::mem::take(&mut self.batch.changes);
-        let definitions = Arc::clone(&self.setup.definitions);
+        let definitions = Arc::clone(self.versions.current());
         if let Some(warm) = self.profiles.get_mut(&key)
             && warm.profile.armed == due
         {
             warm.profile.armed = TimeMs::MAX;
+            adopt(&mut warm.profile, &self.versions, frontier, &mut changes)?;
             warm.profile.advance(frontier, &definitions, &mut changes);
             self.touched(&key, &mut changes);
         }
@@ -495,13 +509,14 @@ impl Task {
     ) -> Result<(), StateError> {
         self.load(key, state)?;
         let frontier = self.frontier();
-        let definitions = Arc::clone(&self.setup.definitions);
+        let definitions = Arc::clone(self.versions.current());
         let mut changes = std::mem::take(&mut self.batch.changes);
         let Some(warm) = self.profiles.get_mut(key) else {
             return Err(StateError::Failed(
                 "a profile that was loaded is gone".to_owned(),
             ));
         };
+        adopt(&mut warm.profile, &self.versions, frontier, &mut changes)?;
         let days = if event.body.is_order_fact() {
             warm.profile.live.book.days_touched(event)
         } else {
@@ -515,10 +530,15 @@ impl Task {
                 .collect()
         };
         let before = day_totals(&warm.profile);
+        let was = warm.profile.live.purchases().copied();
         let outcome = warm
             .profile
             .take(event, frontier, &definitions, &mut changes);
         let after = day_totals(&warm.profile);
+        let is = warm.profile.live.purchases().copied();
+        if is_customer {
+            self.cells.replace(was.as_ref(), is.as_ref(), state)?;
+        }
         match outcome {
             Outcome::Applied => self.book.counts.applied += 1,
             Outcome::Late => self.book.counts.late += 1,
@@ -564,7 +584,7 @@ impl Task {
 
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Profile, StateError> {
         match bytes {
-            Some(bytes) => decode_profile(bytes, &self.setup.definitions).map_err(damaged),
+            Some(bytes) => decode_profile(bytes, &self.versions).map_err(damaged),
             None => Ok(Profile::default()),
         }
     }
@@ -611,6 +631,26 @@ impl Task {
     pub fn counts(&self) -> &Counts {
         &self.book.counts
     }
+}
+
+/// A profile goes over to the model in force, before anything else is done with it.
+fn adopt(
+    profile: &mut Profile,
+    versions: &Versions,
+    frontier: TimeMs,
+    changes: &mut Vec<Change>,
+) -> Result<bool, StateError> {
+    let definitions = versions.current();
+    if profile.model == definitions.model_version() {
+        return Ok(false);
+    }
+    let Some(under) = versions.under(profile.model) else {
+        return Err(StateError::Failed(format!(
+            "a profile stands under version {} of the model of value, which is not known any more",
+            profile.model
+        )));
+    };
+    Ok(profile.adopt(under, definitions, frontier, changes))
 }
 
 /// The clock that a record moves, and how far.

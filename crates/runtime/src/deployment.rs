@@ -12,6 +12,7 @@ use std::time::Duration;
 use config::{Config, Loaded};
 use domain::definitions::Definitions;
 use domain::money::{Currency, Minor};
+use domain::prediction::Horizon;
 use domain::time::TimeMs;
 use engine::port::{TopicName, TopicPartition};
 use engine::task::Setup;
@@ -583,6 +584,14 @@ pub(crate) fn definitions_of(config: &Config) -> Definitions {
         population_orders_per_year: config.clv.population_orders_per_year,
         include_tax: config.clv.include_tax,
         include_shipping: config.clv.include_shipping,
+        cost_per_order: config.clv.cost_per_order,
+        cost_per_refund: config.clv.cost_per_refund,
+        horizon: Horizon {
+            days: config.clv.horizon_days,
+            yearly_discount: config.clv.yearly_discount,
+            margin_rate: config.clv.margin_rate,
+        },
+        epsilon: config.clv.epsilon,
         ..Definitions::preset(config.currency)
     }
 }

@@ -7,13 +7,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 
-use domain::change::ValueStatus;
+use domain::change::{PredictedValue, ValueStatus};
 use domain::definitions::{Definitions, Model};
 use domain::event::Owner;
 use domain::money::{Currency, Minor};
 use domain::orders::DayTotals;
+use domain::prediction::Versions;
 use domain::profile::{Profile, View};
+use domain::purchases::Purchases;
 use domain::time::{Day, TimeMs};
 use domain::value;
 use engine::port::{StateReader, Table};
@@ -46,21 +49,49 @@ pub type Row = Vec<(String, Value)>;
 /// Profiles of all tasks in the order of their keys. Whoever gets an error must not go on: the
 /// profile that could not be read would be missing.
 pub struct Profiles<'a> {
-    definitions: &'a Definitions,
     tasks: Vec<Cursor<'a>>,
+}
+
+/// A profile, and the definitions that it stands under: they have the model of value that it was evaluated under.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Whose it is.
+    pub owner: Owner,
+    /// The profile.
+    pub profile: Profile,
+    /// What it stands under.
+    pub definitions: Arc<Definitions>,
+}
+
+impl Known {
+    /// The profile with these bytes, of the owner with this key.
+    ///
+    /// # Errors
+    /// The bytes are damaged.
+    pub fn decode(key: &str, bytes: &[u8], versions: &Versions) -> Result<Known, RuntimeError> {
+        let profile = decode_profile(bytes, versions)?;
+        let under = versions.under(profile.model);
+        Ok(Known {
+            owner: Owner::from_key(key),
+            definitions: Arc::clone(under.unwrap_or(versions.current())),
+            profile,
+        })
+    }
 }
 
 struct Cursor<'a> {
     store: &'a TaskStore,
-    entries: std::vec::IntoIter<(Vec<u8>, std::sync::Arc<[u8]>)>,
-    head: Option<(Vec<u8>, std::sync::Arc<[u8]>)>,
+    versions: &'a Versions,
+    entries: std::vec::IntoIter<(Vec<u8>, Arc<[u8]>)>,
+    head: Option<(Vec<u8>, Arc<[u8]>)>,
     next: Option<Vec<u8>>,
 }
 
 impl<'a> Cursor<'a> {
-    fn new(store: &'a TaskStore) -> Result<Cursor<'a>, RuntimeError> {
+    fn new(owned: &'a Owned<TaskStore>) -> Result<Cursor<'a>, RuntimeError> {
         let mut cursor = Cursor {
-            store,
+            store: &owned.store,
+            versions: owned.task.versions(),
             entries: Vec::new().into_iter(),
             head: None,
             next: Some(Vec::new()),
@@ -96,18 +127,14 @@ impl<'a> Profiles<'a> {
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn new(
-        tasks: &'a [Owned<TaskStore>],
-        definitions: &'a Definitions,
-    ) -> Result<Profiles<'a>, RuntimeError> {
-        let tasks = tasks.iter().map(|owned| Cursor::new(&owned.store));
+    pub fn new(tasks: &'a [Owned<TaskStore>]) -> Result<Profiles<'a>, RuntimeError> {
+        let tasks = tasks.iter().map(Cursor::new);
         Ok(Profiles {
-            definitions,
             tasks: tasks.collect::<Result<_, _>>()?,
         })
     }
 
-    fn advance(&mut self) -> Result<Option<(Owner, Profile)>, RuntimeError> {
+    fn advance(&mut self) -> Result<Option<Known>, RuntimeError> {
         let unread = self.tasks.iter_mut().filter(|t| t.head.is_some());
         let Some(first) = unread.min_by(|a, b| a.key().cmp(&b.key())) else {
             return Ok(None);
@@ -115,15 +142,15 @@ impl<'a> Profiles<'a> {
         let Some((key, bytes)) = first.head.take() else {
             return Ok(None);
         };
+        let versions = first.versions;
         first.advance()?;
-        let profile = decode_profile(&bytes, self.definitions)?;
-        let owner = Owner::from_key(&String::from_utf8_lossy(&key));
-        Ok(Some((owner, profile)))
+        let key = String::from_utf8_lossy(&key);
+        Known::decode(&key, &bytes, versions).map(Some)
     }
 }
 
 impl Iterator for Profiles<'_> {
-    type Item = Result<(Owner, Profile), RuntimeError>;
+    type Item = Result<Known, RuntimeError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.advance().transpose()
@@ -132,12 +159,12 @@ impl Iterator for Profiles<'_> {
 
 /// One customer's or visitor's row as of `as_of`; `None` where nothing was known of him by then.
 #[must_use]
-pub fn profile_row(
-    owner: &Owner,
-    profile: &Profile,
-    as_of: TimeMs,
-    definitions: &Definitions,
-) -> Option<Row> {
+pub fn profile_row(known: &Known, as_of: TimeMs) -> Option<Row> {
+    let Known {
+        owner,
+        profile,
+        definitions,
+    } = known;
     let (kind, id) = match owner {
         Owner::Customer(id) => ("customer", id),
         Owner::Visitor(id) => ("visitor", id),
@@ -158,6 +185,7 @@ pub fn profile_row(
     put("customer_id", id.as_str().into());
     put("kind", kind.into());
     order_columns(&view, as_of, definitions, &mut put);
+    predicted_columns(&view, as_of, definitions, &mut put);
     window_columns(&view, as_of, definitions.currency, &mut put);
     if is_present {
         behaviour_columns(&view, as_of, &mut put);
@@ -203,6 +231,7 @@ fn order_columns(
     put("returns", money(currency, historic.refunds));
     put("cancelled", money(currency, historic.cancelled));
     put("net", money(currency, historic.net));
+    put("cost_to_serve", money(currency, historic.cost_to_serve));
     put(
         "margin",
         historic.margin.map_or(Value::Null, |m| money(currency, m)),
@@ -234,6 +263,48 @@ fn order_columns(
         "formula_value",
         formula.map_or(Value::Null, |f| money(currency, f.prospective)),
     );
+}
+
+/// What a model of value takes from the orders as of an instant, and what the one in force makes of it.
+fn predicted_columns(
+    view: &View,
+    as_of: TimeMs,
+    definitions: &Definitions,
+    put: &mut dyn FnMut(&str, Value),
+) {
+    let currency = definitions.currency;
+    let statistics = Purchases::of_book(&view.book, as_of, definitions).statistics();
+    let of = statistics.as_ref();
+    put(
+        "repeat_orders",
+        of.map_or(Value::Null, |s| s.repeats.into()),
+    );
+    put(
+        "repeat_spend",
+        of.map_or(Value::Null, |s| money(currency, s.spent)),
+    );
+    let model = definitions.model.as_ref();
+    let predicted = of.zip(model).map(|(s, model)| model.predict(s, as_of));
+    let predicted = predicted.as_ref();
+    put(
+        "model_version",
+        predicted.map_or(Value::Null, |p| p.model_version.into()),
+    );
+    put(
+        "p_alive",
+        predicted.map_or(Value::Null, |p| p.p_alive.into()),
+    );
+    put(
+        "predicted_orders",
+        predicted.map_or(Value::Null, |p| p.orders.into()),
+    );
+    let value = predicted.and_then(|p| p.value.as_ref());
+    let amount = |of: fn(&PredictedValue) -> Minor| {
+        value.map_or(Value::Null, |value| money(currency, of(value)))
+    };
+    put("predicted_value", amount(|v| v.expected));
+    put("predicted_low", amount(|v| v.low));
+    put("predicted_high", amount(|v| v.high));
 }
 
 fn window_columns(

@@ -104,11 +104,11 @@ pub fn summarise(
     as_of: TimeMs,
 ) -> Result<Summary, RuntimeError> {
     let mut summary = empty(definitions, as_of);
-    for profile in Profiles::new(tasks, definitions)? {
-        let (owner, profile) = profile?;
-        let mut view = profile.live;
-        view.advance(as_of, definitions, &mut Vec::new());
-        let is_customer = match &owner {
+    for known in Profiles::new(tasks)? {
+        let known = known?;
+        let mut view = known.profile.live;
+        view.advance(as_of, &known.definitions, &mut Vec::new());
+        let is_customer = match &known.owner {
             Owner::Guest(_) => continue,
             Owner::Visitor(_) => {
                 summary.visitors += 1;

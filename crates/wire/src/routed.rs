@@ -4,16 +4,18 @@
 //! offset.
 
 use domain::event::Event;
+use domain::prediction::ModelParameters;
 use domain::time::TimeMs;
 
 use crate::bin::{Corrupt, Put, Take};
 use crate::bin_event::{put_event, take_event};
+use crate::state::{put_model, take_model};
 
 /// Format of routed records.
 const FORMAT: u8 = 1;
 
 /// A record of `internal.routed`.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub enum Routed {
     /// An event that another task read and that this one owns.
     Event {
@@ -48,6 +50,13 @@ pub enum Routed {
     Idle,
     /// The task has not met any other for a while, by the wall clock: it waits for none any more.
     Alone,
+    /// A model of value is in force from here on; one that is not newer than the last changes nothing.
+    Model(ModelParameters),
+    /// The next so many profiles in the order of their keys go over to the model in force, if they have not yet.
+    Rescore {
+        /// How many are looked at.
+        profiles: u32,
+    },
 }
 
 impl Routed {
@@ -81,6 +90,16 @@ impl Routed {
             }
             Routed::Idle => vec![FORMAT, 5],
             Routed::Alone => vec![FORMAT, 6],
+            Routed::Model(model) => {
+                let mut buf = vec![FORMAT, 7];
+                put_model(&mut buf, model);
+                buf
+            }
+            Routed::Rescore { profiles } => {
+                let mut buf = vec![FORMAT, 8];
+                buf.put_u32(*profiles);
+                buf
+            }
         }
     }
 
@@ -112,6 +131,10 @@ impl Routed {
             },
             5 => Routed::Idle,
             6 => Routed::Alone,
+            7 => Routed::Model(take_model(&mut take)?),
+            8 => Routed::Rescore {
+                profiles: take.u32()?,
+            },
             _ => return Err(take.corrupt("it is of an unknown kind")),
         };
         take.finish()?;

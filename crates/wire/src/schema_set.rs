@@ -37,6 +37,7 @@ const FILES: &[(&str, &str)] = files![
     "input/message_opened/v1.avsc",
     "input/message_clicked/v1.avsc",
     "output/clv_updates/v1.avsc",
+    "output/clv_updates/v2.avsc",
     "output/lifecycle_transitions/v1.avsc",
     "output/segment_changes/v1.avsc",
 ];

@@ -10,9 +10,11 @@
 mod behaviour;
 mod book;
 mod day;
+mod model;
 mod view;
 
 use domain::definitions::{Definitions, Tag};
+use domain::prediction::{Told, Versions};
 use domain::profile::{Profile, StageState, View};
 use domain::time::TimeMs;
 
@@ -20,6 +22,8 @@ use crate::bin::{Corrupt, Put, Take};
 use crate::bin_event::{put_event, take_event};
 
 pub use day::{day_key, decode_day, encode_day, split_day_key};
+pub use model::{decode_model, encode_model, model_key};
+pub(crate) use model::{put_model, take_model};
 
 /// Format of profile bytes.
 const FORMAT: u8 = 1;
@@ -36,7 +40,10 @@ const BEHIND: u64 = 1 << 3;
 const WAKES: u64 = 1 << 4;
 /// The settled view has a timer at the armed instant.
 const WAKES_AS_ARMED: u64 = 1 << 5;
-const ALL_FLAGS: u64 = (1 << 6) - 1;
+/// A model of value was in force when it was evaluated last; its version follows, and what the settled view told
+/// of its prediction.
+const SCORED: u64 = 1 << 6;
+const ALL_FLAGS: u64 = (1 << 7) - 1;
 
 /// An instant as 8 bytes that sort as the instants do.
 #[must_use]
@@ -90,6 +97,7 @@ pub fn encode_profile(profile: &Profile, buf: &mut Vec<u8>) {
     let has_settled = *settled != View::default();
     let wakes = has_settled && settled.next_timer != TimeMs::MAX;
     let as_armed = settled.next_timer == profile.armed;
+    let is_scored = profile.model != 0 && !profile.live.book.is_empty();
     buf.put_u8(FORMAT);
     buf.put_flags(&[
         (ARMED, is_armed),
@@ -98,9 +106,13 @@ pub fn encode_profile(profile: &Profile, buf: &mut Vec<u8>) {
         (BEHIND, has_settled && settled.clock != reached),
         (WAKES, wakes && !as_armed),
         (WAKES_AS_ARMED, wakes && as_armed),
+        (SCORED, is_scored),
     ]);
     if is_armed {
         buf.put_time(profile.armed);
+    }
+    if is_scored {
+        buf.put_u32(profile.model);
     }
     buf.put_time(reached);
     for sequence in profile.next_sequence {
@@ -114,6 +126,12 @@ pub fn encode_profile(profile: &Profile, buf: &mut Vec<u8>) {
             buf.put_near(reached, settled.next_timer);
         }
         view::put_view(buf, reached, settled);
+        if is_scored {
+            buf.put_opt(settled.told, |buf, told| {
+                buf.put_u8(told.below);
+                buf.put_signed(told.amount);
+            });
+        }
     }
     put_last_transitions(buf, &profile.last_transition, &settled.stages);
     if !profile.pending.is_empty() {
@@ -124,14 +142,23 @@ pub fn encode_profile(profile: &Profile, buf: &mut Vec<u8>) {
     }
 }
 
-/// Reads what [`encode_profile`] wrote; the live view is folded anew under `definitions`.
+/// Reads what [`encode_profile`] wrote; the live view is folded anew under the definitions that it stood under.
 ///
 /// # Errors
-/// [`Corrupt`]: the bytes are damaged, or of a format that this version does not know.
-pub fn decode_profile(bytes: &[u8], definitions: &Definitions) -> Result<Profile, Corrupt> {
+/// [`Corrupt`]: the bytes are damaged, or of a format that this version does not know, or the profile stands
+/// under a model that is not among `versions`.
+pub fn decode_profile(bytes: &[u8], versions: &Versions) -> Result<Profile, Corrupt> {
     let mut from = Take::new(bytes, "a profile");
     let (flags, armed) = take_head(&mut from)?;
     let armed = armed.unwrap_or(TimeMs::MAX);
+    let model = match flags & SCORED {
+        0 => 0,
+        _ => from.u32()?,
+    };
+    let Some(definitions) = versions.under(model) else {
+        return Err(from.corrupt("it stands under a model of value that is not known"));
+    };
+    let definitions: &Definitions = definitions;
     let reached = from.time()?;
     let next_sequence = [from.varint()?, from.varint()?, from.varint()?];
     let mut settled = View::default();
@@ -145,7 +172,16 @@ pub fn decode_profile(bytes: &[u8], definitions: &Definitions) -> Result<Profile
         } else if flags & WAKES_AS_ARMED != 0 {
             settled.next_timer = armed;
         }
-        view::take_view(&mut from, reached, &mut settled)?;
+        view::take_view(&mut from, reached, &mut settled, definitions)?;
+        if flags & SCORED != 0 {
+            settled.told = from.opt(|f| {
+                Ok(Told {
+                    model,
+                    below: f.u8()?,
+                    amount: f.signed()?,
+                })
+            })?;
+        }
     }
     let last_transition = take_last_transitions(&mut from, &settled.stages)?;
     let pending = match flags & PENDING {

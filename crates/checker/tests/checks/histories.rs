@@ -13,6 +13,7 @@ use wire::SchemaSet;
 use wire::routed::Routed;
 
 use crate::generate::{delivered, shop};
+use crate::support::events::model;
 use crate::support::memory_log::Fault;
 use crate::support::rig::{self, FOREIGN, INPUTS, Rig};
 use crate::topics::Topics;
@@ -75,6 +76,10 @@ pub(crate) fn made(plan: &Plan) -> Topics {
     rig.control_all(&Routed::EndOfReplay {
         until: last.plus(200 * DAY_MS),
     });
+    if dice.below(2) == 0 {
+        rig.control_all(&Routed::Rescore { profiles: 1 });
+        rig.control_all(&Routed::Rescore { profiles: 100 });
+    }
     run(&mut rig, &mut dice, plan.budget);
     topics_of(&rig, plan.tasks)
 }
@@ -106,11 +111,19 @@ fn send(rig: &mut Rig, dice: &mut Dice, tasks: u32, event: &Event) {
 
 /// As the shell writes them when it is quiet.
 fn controls(rig: &mut Rig, dice: &mut Dice, now: TimeMs) {
-    match dice.below(5) {
+    match dice.below(8) {
         0 => rig.control_all(&Routed::Tick { now }),
         1 => rig.control(0, &Routed::Idle),
         3 => rig.control(0, &Routed::Alone),
         2 => rig.control_all(&Routed::EndOfReplay { until: now }),
+        4 => rig.control_all(&Routed::Model(model(1))),
+        5 | 6 => {
+            rig.control_all(&Routed::Model(model(1)));
+            rig.control_all(&Routed::Rescore { profiles: 1 });
+            rig.control_all(&Routed::Rescore { profiles: 2 });
+            rig.control_all(&Routed::Model(model(2)));
+            rig.control_all(&Routed::Rescore { profiles: 2 });
+        }
         _ => {}
     }
 }

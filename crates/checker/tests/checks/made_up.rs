@@ -93,7 +93,7 @@ fn an_output_is_named_with_its_sequence_and_without_the_customer() {
                 "sequences: shop.clv.updates partition 0 offset 2 (customer {ann}, sequence 2): its \
                  number stands here twice"
             ),
-            "counts: shop.internal.changelog partition 0 offset 15: the task counted 12 outputs, and \
+            "counts: shop.internal.changelog partition 0 offset 18: the task counted 12 outputs, and \
              there are 13"
                 .to_owned(),
         ]

@@ -118,17 +118,17 @@ fn put(out: &mut Vec<u8>, mut value: u128) {
     out.push(value as u8);
 }
 
-fn put_signed(out: &mut Vec<u8>, value: i128) {
+pub(super) fn put_signed(out: &mut Vec<u8>, value: i128) {
     put(out, ((value << 1) ^ (value >> 127)) as u128);
 }
 
-struct Reader<'b> {
+pub(super) struct Reader<'b> {
     bytes: &'b [u8],
     at: usize,
 }
 
 impl<'b> Reader<'b> {
-    fn of(bytes: &'b [u8], version: u8) -> Result<Reader<'b>, BytesError> {
+    pub(super) fn of(bytes: &'b [u8], version: u8) -> Result<Reader<'b>, BytesError> {
         match bytes.first() {
             Some(&found) if found == version => Ok(Reader { bytes, at: 1 }),
             found => Err(BytesError::Version {
@@ -164,13 +164,13 @@ impl<'b> Reader<'b> {
         T::try_from(self.raw()?).map_err(|_| self.damaged())
     }
 
-    fn signed<T: TryFrom<i128>>(&mut self) -> Result<T, BytesError> {
+    pub(super) fn signed<T: TryFrom<i128>>(&mut self) -> Result<T, BytesError> {
         let raw = self.raw()?;
         let value = (raw >> 1) as i128 ^ -((raw & 1) as i128);
         T::try_from(value).map_err(|_| self.damaged())
     }
 
-    fn end(&self) -> Result<(), BytesError> {
+    pub(super) fn end(&self) -> Result<(), BytesError> {
         if self.at == self.bytes.len() {
             Ok(())
         } else {

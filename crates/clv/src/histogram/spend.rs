@@ -10,7 +10,7 @@ use domain::money::Minor;
 
 use super::bytes::{self, BytesError};
 use crate::fit::SpendGroup;
-use crate::purchases::Statistics;
+use domain::purchases::Statistics;
 
 /// Leading binary digits of an amount, the first included, that tell groups apart.
 const DIGITS: u32 = 8;
@@ -27,6 +27,29 @@ pub(super) struct Sums {
     pub(super) ln_total: i128,
 }
 
+impl Sums {
+    /// Adds `other`, as often as `by` says.
+    pub(super) fn add(&mut self, other: &Sums, by: i64) {
+        self.customers += by * other.customers;
+        self.total += i128::from(by) * other.total;
+        self.ln_total += i128::from(by) * other.ln_total;
+    }
+}
+
+/// Where a customer counts, and what he brings; `None` without a repeat purchase that came to more than nothing.
+pub(super) fn of_customer(statistics: &Statistics) -> Option<(Key, Sums)> {
+    let Minor(total) = statistics.spent;
+    if statistics.repeats == 0 || total <= 0 {
+        return None;
+    }
+    let sums = Sums {
+        customers: 1,
+        total: i128::from(total),
+        ln_total: libm::rint(libm::log(total as f64) * LN_UNIT) as i128,
+    };
+    Some((key(statistics.repeats, total.unsigned_abs()), sums))
+}
+
 /// Repeat purchases, how many binary digits of the total were taken off to leave eight, and those: in the order of
 /// totals.
 pub(super) type Key = (u32, u32, u16);
@@ -36,7 +59,7 @@ pub(super) type Key = (u32, u32, u16);
 /// Who has no repeat purchase, or none that came to more than nothing, is not in it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SpendHistogram {
-    groups: BTreeMap<Key, Sums>,
+    pub(super) groups: BTreeMap<Key, Sums>,
 }
 
 impl SpendHistogram {
@@ -65,24 +88,18 @@ impl SpendHistogram {
     }
 
     fn count(&mut self, statistics: &Statistics, by: i64) {
-        let Minor(total) = statistics.spent;
-        if statistics.repeats == 0 || total <= 0 {
-            return;
+        if let Some((key, sums)) = of_customer(statistics) {
+            self.put_group(key, &sums, by);
         }
-        let ln = libm::rint(libm::log(total as f64) * LN_UNIT) as i128;
-        let of_one = Sums {
-            customers: by,
-            total: i128::from(by) * i128::from(total),
-            ln_total: i128::from(by) * ln,
-        };
-        self.put(key(statistics.repeats, total.unsigned_abs()), of_one);
     }
 
-    fn put(&mut self, key: Key, sums: Sums) {
+    pub(super) fn merge_group(&mut self, key: Key, sums: &Sums) {
+        self.put_group(key, sums, 1);
+    }
+
+    fn put_group(&mut self, key: Key, sums: &Sums, by: i64) {
         let group = self.groups.entry(key).or_default();
-        group.customers += sums.customers;
-        group.total += sums.total;
-        group.ln_total += sums.ln_total;
+        group.add(sums, by);
         if *group == Sums::default() {
             self.groups.remove(&key);
         }
@@ -91,7 +108,7 @@ impl SpendHistogram {
     /// Adds another histogram.
     pub fn merge(&mut self, other: &SpendHistogram) {
         for (key, sums) in &other.groups {
-            self.put(*key, *sums);
+            self.merge_group(*key, sums);
         }
     }
 

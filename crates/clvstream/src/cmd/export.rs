@@ -96,10 +96,8 @@ pub fn run(command: &ExportCommand, loaded: &Loaded, out: &mut dyn Write) -> Res
     to_target(target, out, |writer| match command {
         ExportCommand::Profiles(args) => {
             let as_of = args.as_of.unwrap_or_else(|| stream_time(&tasks));
-            let profiles = Profiles::new(&tasks, definitions)?;
-            for profile in profiles {
-                let (owner, profile) = profile?;
-                if let Some(row) = profile_row(&owner, &profile, as_of, definitions) {
+            for known in Profiles::new(&tasks)? {
+                if let Some(row) = profile_row(&known?, as_of) {
                     writer.write(row)?;
                 }
             }

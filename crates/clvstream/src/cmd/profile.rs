@@ -4,11 +4,9 @@ use std::io::Write;
 
 use ::config::Loaded;
 use clap::Args;
-use domain::event::Owner;
 use engine::port::{StateReader, Table};
-use runtime::export::profile_row;
+use runtime::export::{Known, profile_row};
 use wire::partition_of;
-use wire::state::decode_profile;
 
 use crate::error::CliError;
 use crate::render::table;
@@ -53,15 +51,14 @@ pub fn run(args: &ProfileArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(
         )
     };
     let bytes = found.ok_or_else(unknown)?;
-    let profile = decode_profile(&bytes, definitions).map_err(CliError::failure)?;
+    let known = Known::decode(&args.id, &bytes, owned.task.versions())?;
     let as_of = owned
         .task
         .bookkeeping()
         .clock
         .stream_time
-        .max(profile.live.clock);
-    let owner = Owner::from_key(&args.id);
-    let row = profile_row(&owner, &profile, as_of, definitions).ok_or_else(unknown)?;
+        .max(known.profile.live.clock);
+    let row = profile_row(&known, as_of).ok_or_else(unknown)?;
     if args.json {
         let mut object: serde_json::Map<_, _> = row.into_iter().collect();
         object.insert("as_of".to_owned(), as_of.to_string().into());

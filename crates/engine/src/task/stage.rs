@@ -7,9 +7,10 @@ use std::sync::Arc;
 use domain::change::Change;
 use domain::event::Text;
 use domain::orders::DayTotals;
+use domain::prediction::ModelParameters;
 use domain::time::TimeMs;
 use wire::routed::Routed;
-use wire::state::{day_key, encode_day, encode_profile};
+use wire::state::{day_key, encode_day, encode_model, encode_profile, model_key};
 use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers, partition_of};
 
 use super::Task;
@@ -33,6 +34,8 @@ pub(super) struct Batch {
     /// Lanes and offsets of records that went to the dead letters unseen.
     quarantined: Vec<(usize, u64)>,
     pub(super) changes: Vec<Change>,
+    /// Models of value that have come into force, or are done with.
+    pub(super) models: BTreeMap<u32, Option<ModelParameters>>,
 }
 
 impl Batch {
@@ -261,6 +264,14 @@ impl Task {
                 table: Table::Days,
                 key: day_key(day).to_vec(),
                 value: is_day.then(|| Arc::from(encode_day(&totals).as_slice())),
+            });
+        }
+        delta.extend(self.cells.take_writes());
+        for (version, model) in &batch.models {
+            delta.push(Write {
+                table: Table::Models,
+                key: model_key(*version).to_vec(),
+                value: model.as_ref().map(|model| Arc::from(encode_model(model))),
             });
         }
         delta

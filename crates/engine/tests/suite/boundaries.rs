@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use wire::routed::Routed;
 
 use crate::generate::{delivered, shop};
+use crate::support::events::model;
 use crate::support::rig::Rig;
 
 /// Everything is sent before anything is processed; one tick and the end of the replay go along.
@@ -25,10 +26,19 @@ fn loaded(tasks: u32, arrivals: &[Event]) -> Rig {
     }
     if let Some(last) = arrivals.iter().map(|e| e.time).max() {
         let middle = arrivals[arrivals.len() / 2].time;
+        rig.control_all(&Routed::Model(model(1)));
         rig.control_all(&Routed::Tick { now: middle });
+        rig.control_all(&Routed::Rescore { profiles: 2 });
+        rig.control_all(&Routed::Model(model(2)));
+        rig.control_all(&Routed::Rescore { profiles: 1 });
+        rig.control_all(&Routed::Rescore { profiles: 3 });
+        rig.control_all(&Routed::Model(model(3)));
         rig.control_all(&Routed::EndOfReplay {
             until: last.plus(200 * DAY_MS),
         });
+        rig.control_all(&Routed::Rescore { profiles: 3 });
+        rig.control_all(&Routed::Rescore { profiles: 100 });
+        rig.control_all(&Routed::Rescore { profiles: 1 });
     }
     rig
 }

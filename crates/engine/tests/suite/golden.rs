@@ -66,11 +66,16 @@ fn bookkeeping() {
         },
         fed: BTreeMap::from([(3, T), (15, TimeMs::MIN)]),
         chain: head(70_000),
+        rescored: Some("17850".into()),
     };
-    let newest = golden("bookkeeping_v3.bin", &book.encode());
+    let newest = golden("bookkeeping_v4.bin", &book.encode());
     assert_eq!(Bookkeeping::decode(&newest), Ok(book.clone()));
-    // The second held nothing back, and had no chain.
+    // The third knew no model of value.
     let mut book = book;
+    book.rescored = None;
+    let third = std::fs::read(folder().join("bookkeeping_v3.bin")).expect("the golden file");
+    assert_eq!(Bookkeeping::decode(&third), Ok(book.clone()));
+    // The second held nothing back, and had no chain.
     book.clock.held_for = 0;
     book.chain = Head::default();
     let second = std::fs::read(folder().join("bookkeeping_v2.bin")).expect("the golden file");

@@ -2,6 +2,7 @@
 
 use domain::event::{Body, Event, OrderCompleted, OrderRefunded, Product, Text};
 use domain::money::{Minor, Units};
+use domain::prediction::{Family, ModelParameters, SpendParameters};
 use domain::time::TimeMs;
 
 /// 2024-01-01T00:00:00Z.
@@ -18,6 +19,23 @@ pub(crate) fn event(id: &str, customer: &str, time: TimeMs, body: Body) -> Event
         campaign: None,
         country: None,
         body,
+    }
+}
+
+/// A model of value: the first and every second after it with spend, and ever more patient.
+pub(crate) fn model(version: u32) -> ModelParameters {
+    ModelParameters {
+        version,
+        family: Family::MbgNbd,
+        r: 0.5,
+        alpha: 30.0 * f64::from(version),
+        a: 0.9,
+        b: 1.6,
+        spend: (version % 2 == 1).then_some(SpendParameters {
+            p: 6.0,
+            q: 4.0,
+            v: 15.0,
+        }),
     }
 }
 

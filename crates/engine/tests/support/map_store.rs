@@ -130,7 +130,7 @@ impl StateReader for MapStore {
 
 impl StateStore for MapStore {
     fn apply(&mut self, committed: Committed) -> Result<(), StateError> {
-        let order = |w: &engine::port::Write| (w.table, w.key.clone());
+        let order = |w: &engine::port::Write| (w.table == Table::Meta, w.table, w.key.clone());
         assert!(
             committed.delta.is_sorted_by(|a, b| order(a) < order(b)),
             "a delta has one write per key, sorted"

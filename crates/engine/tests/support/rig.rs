@@ -14,7 +14,7 @@ use engine::bookkeeping::{Bookkeeping, Counts};
 use engine::chain::Head;
 use engine::commit_record::CommitRecord;
 use engine::port::{CommitError, Table, TopicName, TopicPartition};
-use engine::repartition;
+use engine::repartition::{self, Kept};
 use engine::task::{Setup, Task};
 use engine::topics::Topics;
 use engine::worker::{Owned, Worker, WorkerError};
@@ -121,7 +121,7 @@ impl Rig {
         } = self;
         let topics = Topics::of_generation("shop", self.setup.topics.generation + 1);
         let mut books = Vec::new();
-        let mut days = Vec::new();
+        let mut kept = Vec::new();
         let mut stores: Vec<MapStore> = (0..to).map(|_| MapStore::default()).collect();
         let mut offset = 0;
         for owned in worker.owned() {
@@ -132,20 +132,16 @@ impl Rig {
                 store.restore(offset, &Table::Profiles.full_key(key), Some(value));
                 offset += 1;
             }
-            let part = tables.table(Table::Days).iter().map(|(key, value)| {
-                let day = split_day_key(key).expect("a day");
-                (day, decode_day(value).expect("totals"))
-            });
-            days.push(part.collect());
+            kept.push(Kept::read(&owned.store).expect("state"));
         }
         let inputs: Vec<_> = INPUTS
             .iter()
             .map(|topic| (TopicName::from(*topic), self.partitions))
             .collect();
         let books = repartition::bookkeeping(&books, to, &inputs);
-        let days = repartition::days(&days, to);
-        for ((task, book), days) in (0..).zip(books).zip(&days) {
-            let begun = repartition::beginning(&topics, task, book, days, Vec::new());
+        let kept = repartition::kept(&kept, to);
+        for ((task, book), kept) in (0..).zip(books).zip(&kept) {
+            let begun = repartition::beginning(&topics, task, book, kept, Vec::new());
             let logged = begun.records.iter();
             for record in logged.filter(|record| record.target.topic == topics.changelog) {
                 let key = record.key.as_deref().expect("a key");
@@ -290,11 +286,10 @@ impl Rig {
 
     /// Every profile, decoded.
     pub(crate) fn profiles(&mut self) -> BTreeMap<String, Profile> {
-        let definitions = self.setup.definitions.clone();
         let mut all = BTreeMap::new();
         for owned in self.worker.owned() {
             for (key, bytes) in owned.store.tables().table(Table::Profiles) {
-                let profile = decode_profile(bytes, &definitions).expect("a profile");
+                let profile = decode_profile(bytes, owned.task.versions()).expect("a profile");
                 let key = String::from_utf8(key.clone()).expect("a key");
                 assert!(all.insert(key, profile).is_none(), "one owner per profile");
             }

@@ -95,12 +95,9 @@ pub fn rows(
     tasks: &[Owned<TaskStore>],
     as_of: TimeMs,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Box<dyn std::error::Error>> {
-    let definitions = &deployment.setup.definitions;
     let mut rows = BTreeMap::new();
-    let profiles = Profiles::new(tasks, definitions)?;
-    for profile in profiles {
-        let (owner, profile) = profile?;
-        if let Some(row) = profile_row(&owner, &profile, as_of, definitions) {
+    for known in Profiles::new(tasks)? {
+        if let Some(row) = profile_row(&known?, as_of) {
             let row = texts(row);
             rows.insert(row["customer_id"].clone(), row);
         }

@@ -9,11 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use clv::histogram::{
+    OrderCell, OrderHistogram, SpendCell, SpendHistogram, SpendSums, decode_count,
+};
 use domain::orders::DayTotals;
 use domain::profile::Profile;
 use domain::time::Day;
 use engine::bookkeeping::{self, Bookkeeping, Counts};
 use engine::port::Table;
+use engine::valuing;
 use wire::output::ERROR_CLASS_HEADER;
 use wire::state::{decode_day, decode_profile, split_day_key};
 
@@ -32,6 +36,8 @@ const SET_ASIDE_BY_CHANCE: u64 = 2;
 struct End {
     profiles: BTreeMap<Vec<u8>, Profile>,
     days: BTreeMap<Day, DayTotals>,
+    orders: OrderHistogram,
+    spend: SpendHistogram,
     counts: Counts,
 }
 
@@ -39,6 +45,8 @@ fn end_of(ran: &Ran, shop: &Shop) -> Result<End, Violation> {
     let mut end = End {
         profiles: BTreeMap::new(),
         days: BTreeMap::new(),
+        orders: OrderHistogram::default(),
+        spend: SpendHistogram::default(),
         counts: Counts::default(),
     };
     let unreadable = |what: &dyn ToString| Violation {
@@ -47,13 +55,18 @@ fn end_of(ran: &Ran, shop: &Shop) -> Result<End, Violation> {
     };
     for task in 0..TASKS {
         let tables = fold(ran, shop, task);
+        let models = tables.iter().filter_map(|(key, value)| {
+            matches!(Table::split(key), Some((Table::Models, _))).then_some(*value)
+        });
+        let versions = valuing::versions_of(models, &shop.setup.definitions);
+        let versions = versions.map_err(|e| unreadable(&e))?;
         for (full, value) in tables {
             let Some((table, key)) = Table::split(full) else {
                 return violated("I1", format!("a key of task {task} is of no table"));
             };
             match table {
                 Table::Profiles => {
-                    let profile = decode_profile(value, &shop.setup.definitions);
+                    let profile = decode_profile(value, &versions);
                     let profile = profile.map_err(|e| unreadable(&e))?;
                     if end.profiles.insert(key.to_vec(), profile).is_some() {
                         return violated("I1", "two tasks have one profile".to_owned());
@@ -68,7 +81,19 @@ fn end_of(ran: &Ran, shop: &Shop) -> Result<End, Violation> {
                     let book = Bookkeeping::decode(value).map_err(|e| unreadable(&e))?;
                     end.counts.add(&book.counts);
                 }
-                Table::Meta | Table::Timers => {}
+                Table::OrderCells => {
+                    let cell = OrderCell::from_bytes(key);
+                    let cell = cell.ok_or_else(|| unreadable(&"the key of a cell"))?;
+                    let count = decode_count(value).map_err(|e| unreadable(&e))?;
+                    end.orders.put(cell, count);
+                }
+                Table::SpendCells => {
+                    let cell = SpendCell::from_bytes(key);
+                    let cell = cell.ok_or_else(|| unreadable(&"the key of a cell"))?;
+                    let sums = SpendSums::decode(value).map_err(|e| unreadable(&e))?;
+                    end.spend.put(cell, &sums);
+                }
+                Table::Meta | Table::Timers | Table::Models => {}
             }
         }
     }
@@ -208,6 +233,10 @@ pub(super) fn same(ran: &Ran, calm: &Ran, shop: &Arc<Shop>) -> Found {
             );
             return violated("I1", what);
         }
+    }
+    if (&found.orders, &found.spend) != (&expected.orders, &expected.spend) {
+        let what = "customers by their orders and spend are not those of a run without faults";
+        return violated("I1", what.to_owned());
     }
     for (day, totals) in &expected.days {
         if found.days.get(day) != Some(totals) {

@@ -1,8 +1,8 @@
 //! The output records, field by field in the order of their schemas, once for both formats.
 
 use domain::change::{
-    Action, Change, ClvUpdate, Evidence, Formula, Historic, Reason, SegmentChange, StageTransition,
-    ValueStatus, What,
+    Action, Change, ClvUpdate, Evidence, Formula, Historic, Predicted, PredictedValue, Reason,
+    SegmentChange, StageTransition, ValueStatus, What,
 };
 use domain::time::TimeMs;
 
@@ -147,6 +147,7 @@ fn clv<S: Sink>(sink: &mut S, update: &ClvUpdate) {
     let ClvUpdate {
         historic: money,
         formula: by_formula,
+        predicted: by_model,
         value_status,
         orders,
         delta,
@@ -155,6 +156,9 @@ fn clv<S: Sink>(sink: &mut S, update: &ClvUpdate) {
     sink.nested("historic", |sink| historic(sink, money));
     sink.optional("formula", by_formula.as_ref(), |sink, name, by_formula| {
         sink.nested(name, |sink| formula(sink, by_formula));
+    });
+    sink.optional("predicted", by_model.as_ref(), |sink, name, by_model| {
+        sink.nested(name, |sink| predicted(sink, by_model));
     });
     sink.text("value_status", status(*value_status));
     sink.long("orders", i64::from(*orders));
@@ -175,6 +179,7 @@ fn historic<S: Sink>(sink: &mut S, historic: &Historic) {
     sink.long("refunds", historic.refunds.0);
     sink.long("cancelled", historic.cancelled.0);
     sink.long("net", historic.net.0);
+    sink.long("cost_to_serve", historic.cost_to_serve.0);
     sink.optional("margin", historic.margin.map(|m| m.0), S::long);
 }
 
@@ -185,6 +190,23 @@ fn formula<S: Sink>(sink: &mut S, formula: &Formula) {
     sink.double("expected_years", formula.expected_years);
     sink.long("prospective", formula.prospective.0);
     sink.boolean("frequency_is_own", formula.frequency_is_own);
+}
+
+fn predicted<S: Sink>(sink: &mut S, predicted: &Predicted) {
+    sink.long("model_version", i64::from(predicted.model_version));
+    sink.long("horizon_days", i64::from(predicted.horizon_days));
+    sink.double("p_alive", predicted.p_alive);
+    sink.double("p_order", predicted.p_order);
+    sink.double("orders", predicted.orders);
+    let value = |sink: &mut S, value: &PredictedValue| {
+        sink.long("spend", value.spend.0);
+        sink.long("expected", value.expected.0);
+        sink.long("low", value.low.0);
+        sink.long("high", value.high.0);
+    };
+    sink.optional("value", predicted.value.as_ref(), |sink, name, of| {
+        sink.nested(name, |sink| value(sink, of));
+    });
 }
 
 fn stage<S: Sink>(sink: &mut S, transition: &StageTransition) {

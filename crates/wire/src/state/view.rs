@@ -1,5 +1,6 @@
 //! The bytes of a settled view, but for its clock and timer, which stand at the profile's head.
 
+use domain::definitions::Definitions;
 use domain::profile::{Membership, StageState, View};
 use domain::time::TimeMs;
 
@@ -25,7 +26,12 @@ pub(super) fn put_view(buf: &mut Vec<u8>, base: TimeMs, view: &View) {
 }
 
 /// Reads what [`put_view`] wrote into `view`.
-pub(super) fn take_view(from: &mut Take<'_>, base: TimeMs, view: &mut View) -> Result<(), Corrupt> {
+pub(super) fn take_view(
+    from: &mut Take<'_>,
+    base: TimeMs,
+    view: &mut View,
+    definitions: &Definitions,
+) -> Result<(), Corrupt> {
     view.book = book::take_book(from, base)?;
     view.behaviour = behaviour::take_behaviour(from, base)?;
     view.stages = from.list(10, |f| {
@@ -42,6 +48,6 @@ pub(super) fn take_view(from: &mut Take<'_>, base: TimeMs, view: &mut View) -> R
             since: f.ago(base)?,
         })
     })?;
-    view.restore_derived();
+    view.restore_derived(definitions);
     Ok(())
 }

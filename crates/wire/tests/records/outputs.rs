@@ -1,8 +1,8 @@
 //! Output records: both formats say the same, in the schema's own terms.
 
 use domain::change::{
-    Action, Cause, Change, ClvUpdate, Evidence, Formula, Historic, Reason, SegmentChange,
-    StageTransition, ValueStatus, What,
+    Action, Cause, Change, ClvUpdate, Evidence, Formula, Historic, Predicted, PredictedValue,
+    Reason, SegmentChange, StageTransition, ValueStatus, What,
 };
 use domain::event::Text;
 use domain::money::Minor;
@@ -46,6 +46,7 @@ fn changes() -> Vec<Change> {
             refunds: Minor(200),
             cancelled: Minor(0),
             net: Minor(12_045),
+            cost_to_serve: Minor(30),
             margin: Some(Minor(-5)),
         },
         formula: Some(Formula {
@@ -56,6 +57,19 @@ fn changes() -> Vec<Change> {
             prospective: Minor(43_208),
             frequency_is_own: true,
         }),
+        predicted: Some(Predicted {
+            model_version: 4,
+            horizon_days: 365,
+            p_alive: 0.75,
+            p_order: 0.5,
+            orders: 1.25,
+            value: Some(PredictedValue {
+                spend: Minor(4_000),
+                expected: Minor(5_000),
+                low: Minor(0),
+                high: Minor(11_000),
+            }),
+        }),
         value_status: ValueStatus::Final,
         orders: 3,
         delta: Minor(-200),
@@ -63,6 +77,11 @@ fn changes() -> Vec<Change> {
     };
     let mut bare = full.clone();
     (bare.formula, bare.historic.margin) = (None, None);
+    bare.predicted = None;
+    let mut valueless = full.clone();
+    if let Some(predicted) = &mut valueless.predicted {
+        predicted.value = None;
+    }
     bare.value_status = ValueStatus::Interim;
     let stage = |from, skipped, dwell_seconds, correction_of| StageTransition {
         model: "lifecycle6".into(),
@@ -96,6 +115,7 @@ fn changes() -> Vec<Change> {
     vec![
         change(What::Clv(full)),
         change(What::Clv(bare)),
+        change(What::Clv(valueless)),
         change(What::Stage(stage(None, vec![], None, None))),
         change(What::Stage(moved)),
         change(What::Segment(segment(Action::Entered, reason().evidence))),
@@ -155,8 +175,9 @@ fn json_and_headers_are_as_documented() {
         r#"{"customer":"17850","incarnation":2,"sequence":4,"as_of":"2011-03-01T00:00:00.000Z","#
             .to_owned()
             + r#""cause_event_id":"e-1","currency":"USD","decimals":2,"historic":{"gross":12345,"#
-            + r#""discounts":100,"refunds":200,"cancelled":0,"net":12045,"margin":null},"#
-            + r#""formula":null,"value_status":"interim","orders":3,"delta":-200,"#
+            + r#""discounts":100,"refunds":200,"cancelled":0,"net":12045,"#
+            + r#""cost_to_serve":30,"margin":null},"#
+            + r#""formula":null,"predicted":null,"value_status":"interim","orders":3,"delta":-200,"#
             + r#""kind":"correction"}"#
     );
     let headers: Vec<(&str, &str)> = headers
@@ -171,7 +192,7 @@ fn json_and_headers_are_as_documented() {
             ("ce_type", "clvstream.clv.updated"),
             ("ce_source", "shop"),
             ("ce_time", "2011-03-01T00:00:00.000Z"),
-            ("ce_dataschema", "clvstream.output.ClvUpdate/v1"),
+            ("ce_dataschema", "clvstream.output.ClvUpdate/v2"),
             ("content-type", "application/json"),
         ]
     );

@@ -29,7 +29,7 @@ static PROFILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
 
 /// Whether `bytes` are read as a profile. Where they are, it must be one.
 fn reads(damaged: &[u8]) -> Result<(), Corrupt> {
-    let definitions = definitions();
+    let definitions = definitions().into();
     let _ = armed_timer(damaged);
     let profile = decode_profile(damaged, &definitions)?;
     let again = bytes(&profile);

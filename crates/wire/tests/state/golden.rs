@@ -227,7 +227,7 @@ fn full() -> Profile {
     }];
     settled.clock = T;
     settled.next_timer = T.plus(20 * DAY_MS);
-    settled.restore_derived();
+    settled.restore_derived(&no_rules());
     let transitions = vec![(Tag(2), 17), (Tag(9), 300)];
     let (armed, reached) = (T.plus(DAY_MS), T.plus(9 * MINUTE_MS));
     let sequences = [1, 301, 44];
@@ -336,7 +336,10 @@ fn pending() -> Vec<Event> {
 
 fn check_profile(file: &str, profile: &Profile) {
     let golden = golden(file, &bytes(profile));
-    assert_eq!(decode_profile(&golden, &no_rules()).as_ref(), Ok(profile));
+    assert_eq!(
+        decode_profile(&golden, &no_rules().into()).as_ref(),
+        Ok(profile)
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::profiles::{advance, bytes, definitions, grow, shop, take};
 #[track_caller]
 fn check(profile: &Profile) {
     let written = bytes(profile);
-    let read = decode_profile(&written, &definitions()).unwrap();
+    let read = decode_profile(&written, &definitions().into()).unwrap();
     assert_eq!(&read, profile);
     assert_eq!(bytes(&read), written);
     let armed = armed_timer(&written).unwrap_or(TimeMs::MAX);

@@ -5,8 +5,8 @@ use std::io::Write;
 use ::config::Config;
 use clv::evaluate::{Evaluation, OfFrequency, by_frequency, evaluate};
 use clv::history::History;
-use clv::purchases::Statistics;
 use clv::value::carried_forward;
+use domain::purchases::Statistics;
 use domain::time::Day;
 use serde::Serialize;
 
@@ -171,7 +171,7 @@ fn predictions(
     days: f64,
     unit: f64,
 ) -> Vec<Predicted> {
-    let history = |c: &Customer| c.statistics.history(f64::from(until.0));
+    let history = |c: &Customer| History::of(&c.statistics, f64::from(until.0));
     // Of a customer of that very day there is no time to carry forward.
     let forward = |of: &dyn Fn(&Customer) -> f64| -> Vec<f64> {
         let one = |c| carried_forward(of(c), &history(c), days).unwrap_or(0.0);

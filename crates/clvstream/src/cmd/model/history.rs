@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::config::Config;
-use clv::purchases::Purchases;
 use domain::definitions::Definitions;
 use domain::event::{Event, Text};
 use domain::money::Currency;
 use domain::orders::OrderBook;
+use domain::purchases::Purchases;
 use domain::time::{DAY_MS, Day, TimeMs};
 use runtime::deployment::input_rules;
 

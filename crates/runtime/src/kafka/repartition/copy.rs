@@ -4,14 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::orders::DayTotals;
-use domain::time::Day;
 use engine::port::{OutRecord, StateReader, Table, TopicName, TopicPartition};
-use engine::repartition;
+use engine::repartition::{self, Kept};
 use engine::topics::Topics;
 use failpoint::Point;
 use kafkalog::HandOver;
-use wire::state::{decode_day, split_day_key};
 
 use super::Progress;
 use super::hands::Hands;
@@ -100,25 +97,19 @@ impl Hands<'_> {
         self.look_after_group()?;
         let to = identity.partitions;
         let mut old_books = Vec::new();
-        let mut old_days = Vec::new();
+        let mut old_kept = Vec::new();
         for owned in self.member.owned() {
             old_books.push(owned.task.bookkeeping().clone());
-            let mut days: BTreeMap<Day, DayTotals> = BTreeMap::new();
-            for (key, bytes) in owned.store.scan(Table::Days, &[], usize::MAX)? {
-                if let Some(day) = split_day_key(&key) {
-                    days.insert(day, decode_day(&bytes)?);
-                }
-            }
-            old_days.push(days);
+            old_kept.push(Kept::read(&owned.store)?);
         }
         let books = repartition::bookkeeping(&old_books, to, inputs);
-        let days = repartition::days(&old_days, to);
+        let kept = repartition::kept(&old_kept, to);
         let positions = self.positions(inputs)?;
         let mut records = Vec::new();
         let mut heads = BTreeMap::new();
-        for ((task, book), days) in (0..).zip(books).zip(&days) {
+        for ((task, book), kept) in (0..).zip(books).zip(&kept) {
             let own = positions.iter().filter(|(at, _)| at.partition % to == task);
-            let begun = repartition::beginning(topics, task, book, days, own.cloned().collect());
+            let begun = repartition::beginning(topics, task, book, kept, own.cloned().collect());
             records.extend(begun.records);
             let routed = TopicPartition {
                 topic: Arc::clone(&topics.routed),
@@ -133,7 +124,7 @@ impl Hands<'_> {
             generation: identity.generation,
             heads: &heads,
         })?;
-        Ok(days.iter().map(|days| days.len() as u64).sum())
+        Ok(kept.iter().map(|kept| kept.days.len() as u64).sum())
     }
 
     /// Where the inputs have been consumed to, those that have.

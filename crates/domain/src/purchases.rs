@@ -4,12 +4,10 @@
 //! orders less what was given back of them. Statistics are a function of the orders that count and the refunds,
 //! whatever order they came in: adding and cancelling an order leaves no trace.
 
-use domain::definitions::Definitions;
-use domain::money::Minor;
-use domain::orders::{Entry, OrderBook};
-use domain::time::{Day, TimeMs};
-
-use crate::history::History;
+use crate::definitions::Definitions;
+use crate::money::Minor;
+use crate::orders::{Entry, OrderBook};
+use crate::time::{Day, TimeMs};
 
 /// What the models keep of a customer. T follows from the day on which one asks.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -22,18 +20,6 @@ pub struct Statistics {
     pub last: Day,
     /// What the repeat days came to. Below nothing where more was given back than they brought.
     pub spent: Minor,
-}
-
-impl Statistics {
-    /// The history in days as of `now`, a time in days since 1970-01-01; never before the last order.
-    ///
-    /// Recency is of whole days, age as exact as `now` is.
-    #[must_use]
-    pub fn history(&self, now: f64) -> History {
-        let first = f64::from(self.first.0);
-        let recency = f64::from(self.last.0) - first;
-        History::new(self.repeats, recency, (now - first).max(recency))
-    }
 }
 
 /// One day with orders or refunds.
@@ -263,19 +249,5 @@ mod tests {
         ] {
             assert_eq!(after(all), expected);
         }
-    }
-
-    #[test]
-    fn age_is_never_before_the_last_order() {
-        let statistics = Statistics {
-            repeats: 2,
-            first: Day(100),
-            last: Day(130),
-            spent: Minor(900),
-        };
-        let history = statistics.history(130.5);
-        assert_eq!((history.recency(), history.age()), (30.0, 30.5));
-        let history = statistics.history(90.0);
-        assert_eq!((history.recency(), history.age()), (30.0, 30.0));
     }
 }
