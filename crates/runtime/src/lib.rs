@@ -13,6 +13,7 @@ pub mod observe;
 pub mod outline;
 mod placement;
 mod progress;
+mod rescoring;
 mod restore;
 pub mod retention;
 mod state;

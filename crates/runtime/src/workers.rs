@@ -22,9 +22,10 @@ use wire::routed::Routed;
 use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
 use crate::kafka;
-use crate::log::Log;
+use crate::log::{Appender, Log};
 use crate::observe::{Backlog, Gauges, Metered};
 use crate::progress::Restores;
+use crate::rescoring::Rescoring;
 use crate::retention;
 
 pub use crate::observe::Observers;
@@ -64,6 +65,8 @@ pub struct Shared {
     consumed: AtomicU64,
     last_progress_ms: AtomicI64,
     stream_time: AtomicI64,
+    /// Workers with a task whose customers are going over to a new model.
+    rescoring: AtomicU32,
 }
 
 impl Shared {
@@ -106,6 +109,19 @@ impl Shared {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
+    }
+
+    /// One more worker, or one less, has a task whose customers are going over to a new model.
+    pub(crate) fn rescoring(&self, begins: bool) {
+        match begins {
+            true => self.rescoring.fetch_add(1, Ordering::Relaxed),
+            false => self.rescoring.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// Whether customers of this process's tasks are going over to a new model.
+    pub(crate) fn is_rescoring(&self) -> bool {
+        self.rescoring.load(Ordering::Relaxed) > 0
     }
 
     /// Everything has been consumed: the others may stop too.
@@ -335,11 +351,13 @@ fn work(
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
     let mut idleness = Idleness::default();
+    let mut rescoring = Rescoring::new(shared);
     loop {
         let version = embedded.version();
         let budget = turn(deployment.config.commit.max_batch, uncommitted);
         let processed = worker.process(&mut log, budget)?;
         uncommitted += processed.steps;
+        rescoring.note(worker.owned());
         if let Some(heartbeat) = &heartbeat {
             heartbeat.beat();
         }
@@ -364,8 +382,13 @@ fn work(
         if stopping || shared.is_done() {
             break;
         }
+        if uncommitted == 0 {
+            rescoring.tell(deployment, worker.owned(), until)?;
+        }
         if processed.drained && uncommitted == 0 {
-            if until == Until::Drained && deployment.lag()? == 0 {
+            let is_over =
+                || Ok::<_, RuntimeError>(deployment.lag()? == 0 && !shared.is_rescoring());
+            if until == Until::Drained && is_over()? {
                 shared.set_done();
                 break;
             }
@@ -450,11 +473,16 @@ pub(crate) fn tick_if_quiet(deployment: &Deployment, shared: &Shared) -> Result<
 }
 
 /// On Kafka several processes may notice the same at once: it is enough that the last one says it.
-fn unless_superseded(appended: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
+pub(crate) fn unless_superseded(appended: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
     match appended {
         Err(RuntimeError::Kafka(KafkaLogError::Superseded(_))) => Ok(()),
         appended => appended,
     }
+}
+
+/// Appends control records under a name of its own; nothing stops it half way.
+pub(crate) fn appender(deployment: &Deployment, name: &str) -> Result<Appender, RuntimeError> {
+    deployment.log.appender(name, Arc::new(|| false))
 }
 
 /// Finds out which tasks' own inputs have been idle for a while though others wait for them.
@@ -503,9 +531,7 @@ impl Idleness {
             self.seen.remove(&record.target.partition);
         }
         let first = records[0].target.partition;
-        let name = format!("idle-{first}");
-        let never = Arc::new(|| false);
-        let mut appender = deployment.log.appender(&name, never)?;
+        let mut appender = appender(deployment, &format!("idle-{first}"))?;
         unless_superseded(appender.append(&records, &[]))
     }
 }
@@ -527,11 +553,7 @@ fn is_tick_due(
 /// The log cannot be written.
 pub fn append_control(deployment: &Deployment, control: &Routed) -> Result<(), RuntimeError> {
     let records = controls(deployment, control);
-    let never = Arc::new(|| false);
-    deployment
-        .log
-        .appender("ticks", never)?
-        .append(&records, &[])
+    appender(deployment, "ticks")?.append(&records, &[])
 }
 
 /// One control record for every task.
@@ -542,7 +564,7 @@ pub(crate) fn controls(deployment: &Deployment, control: &Routed) -> Vec<OutReco
 }
 
 /// A control record for one task.
-fn control(deployment: &Deployment, task: u32, control: &Routed) -> OutRecord {
+pub(crate) fn control(deployment: &Deployment, task: u32, control: &Routed) -> OutRecord {
     OutRecord {
         target: TopicPartition {
             topic: Arc::clone(&deployment.setup.topics.routed),

@@ -18,3 +18,4 @@ mod member;
 mod partitions;
 mod scripts;
 mod timers;
+mod values;

@@ -284,6 +284,11 @@ impl Rig {
         &self.setup.topics
     }
 
+    /// The committed state of one task.
+    pub(crate) fn store(&mut self, task: usize) -> &MapStore {
+        &self.worker.owned()[task].store
+    }
+
     /// Every profile, decoded.
     pub(crate) fn profiles(&mut self) -> BTreeMap<String, Profile> {
         let mut all = BTreeMap::new();

@@ -24,6 +24,7 @@ use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::progress::Restored;
+use crate::rescoring::Rescoring;
 use crate::workers::{
     Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
 };
@@ -271,6 +272,7 @@ impl Session<'_> {
             ..
         } = self.at;
         let mut idleness = Idleness::default();
+        let mut rescoring = Rescoring::new(shared);
         loop {
             beat(heartbeat);
             let stopping = shared.is_stopping();
@@ -284,10 +286,12 @@ impl Session<'_> {
                 if until == Until::Stopped {
                     idleness.tell(deployment, self.member.owned())?;
                 }
+                rescoring.tell(deployment, self.member.owned(), until)?;
             }
             let max_batch = deployment.config.commit.max_batch;
             let budget = turn(max_batch, self.member.uncommitted());
             let processed = self.member.process(&mut self.log, budget)?;
+            rescoring.note(self.member.owned());
             self.commit_if_due(stopping, consumed)?;
             checkpoint_if_due(self.member.owned(), self.gauges.as_ref())?;
             self.refresh_gauges()?;
@@ -457,7 +461,8 @@ impl Session<'_> {
             return Ok(false);
         }
         self.last_drained = Instant::now();
-        if until == Until::Drained && self.seen_group && deployment.lag()? == 0 {
+        let is_over = || Ok::<_, RuntimeError>(deployment.lag()? == 0 && !shared.is_rescoring());
+        if until == Until::Drained && self.seen_group && is_over()? {
             shared.set_done();
             return Ok(true);
         }
