@@ -75,7 +75,7 @@ fn a_writer_s_own_schema_is_read_by_the_names_of_its_fields() -> TestResult {
     let counts = process(&deployment)?;
     assert_eq!((counts.applied, counts.dead_lettered), (1, 0));
     let tasks = deployment.open_all()?;
-    let found = rows(&deployment, &tasks, wall_clock())?;
+    let found = rows(&tasks, wall_clock())?;
     assert_eq!(found["c-1"]["orders"], "1");
     assert_eq!(found["c-1"]["gross"], "1234.56");
     Ok(())

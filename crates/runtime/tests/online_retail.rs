@@ -67,7 +67,7 @@ fn check(
             };
             replay(&deployment, data, &mapping, &delivery)?;
             let tasks = deployment.open_all()?;
-            let found = rows(&deployment, &tasks, as_of)?;
+            let found = rows(&tasks, as_of)?;
             let wanted = expected(Path::new(file));
             let label = format!("{} over {} partitions at {at}", way.name, way.partitions);
             assert_profiles(&found, &wanted, &label);

@@ -117,7 +117,7 @@ fn undisturbed(first: &[Event], second: &[Event]) -> Rows {
 
 fn all_rows(deployment: &Deployment) -> Rows {
     let tasks = deployment.open_all().unwrap();
-    let rows = rows(deployment, &tasks, START.plus(3 * DAY_MS)).unwrap();
+    let rows = rows(&tasks, START.plus(3 * DAY_MS)).unwrap();
     assert!(rows.len() > 500, "{} customers", rows.len());
     rows
 }
@@ -145,7 +145,7 @@ fn state_that_is_found_damaged_at_the_start_is_rebuilt() {
     assert!(sample("clvstream_restored_records_total") > 500.0);
     assert!(sample("clvstream_restored_bytes_total") > 50_000.0);
     assert_eq!(sample("clvstream_restore_remaining_seconds"), 0.0);
-    let after = rows(&deployment, &tasks, START.plus(3 * DAY_MS)).unwrap();
+    let after = rows(&tasks, START.plus(3 * DAY_MS)).unwrap();
     assert!(after == before, "the export is another one");
 }
 

@@ -122,8 +122,10 @@ mod tests {
     }
 
     fn old(days: &[(i32, i64)], customers: &[u32], gone: &[u32], model: u32) -> Kept {
-        let mut kept = Kept::default();
-        kept.days = days.iter().map(|(day, n)| (Day(*day), part(*n))).collect();
+        let mut kept = Kept {
+            days: days.iter().map(|(day, n)| (Day(*day), part(*n))).collect(),
+            ..Kept::default()
+        };
         for repeats in customers {
             kept.orders.add(&customer(*repeats));
             kept.spend.add(&customer(*repeats));

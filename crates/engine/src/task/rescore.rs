@@ -17,6 +17,9 @@ use super::{Task, Warm, adopt, damaged};
 use crate::port::{StateError, StateReader, Table};
 use crate::valuing;
 
+/// A profile's key, and its bytes where it is not in memory.
+type Found = (Text, Option<Arc<[u8]>>);
+
 impl Task {
     /// How far rescoring has come while it goes on: the key of the last profile looked at. It goes on when a
     /// control record says so.
@@ -78,7 +81,7 @@ impl Task {
         last: &Text,
         limit: usize,
         state: &dyn StateReader,
-    ) -> Result<Vec<(Text, Option<Arc<[u8]>>)>, StateError> {
+    ) -> Result<Vec<Found>, StateError> {
         let from = match last.is_empty() {
             true => Vec::new(),
             false => [last.as_bytes(), &[0]].concat(),

@@ -159,7 +159,7 @@ fn left(deployment: &Deployment) -> Result<Left, Box<dyn std::error::Error>> {
     let outputs = deployment.setup.topics.outputs();
     let outputs = outputs.iter().flat_map(|topic| stored(deployment, topic));
     Ok(Left {
-        profiles: rows(deployment, &tasks, instant(RECORD_TIME))?,
+        profiles: rows(&tasks, instant(RECORD_TIME))?,
         days: day_rows(deployment, &tasks)?,
         outputs: outputs
             .map(|stored| (stored.record.key, stored.record.value, stored.headers))

@@ -245,7 +245,7 @@ fn check(
         assert_eq!(counts.applied + counts.late, events, "{counts:?}");
         check_letters(&deployment, file, rows_of_file);
         let export = |deployment: &Deployment| -> Result<_, Box<dyn std::error::Error>> {
-            rows(deployment, &deployment.open_all()?, instant(RECORD_TIME))
+            rows(&deployment.open_all()?, instant(RECORD_TIME))
         };
         assert_eq!(export(&deployment)?, export(&without)?);
 

@@ -91,7 +91,6 @@ pub fn open(loaded: &Loaded, mapping: &Mapping) -> Deployment {
 
 /// Every profile's row, by customer id.
 pub fn rows(
-    deployment: &Deployment,
     tasks: &[Owned<TaskStore>],
     as_of: TimeMs,
 ) -> Result<BTreeMap<String, BTreeMap<String, String>>, Box<dyn std::error::Error>> {
