@@ -331,6 +331,8 @@ impl Gauges {
             gauges.lag_seconds.set(backlog.oldest.as_secs_f64());
             gauges.changelog_tail.set(signed(backlog.changelog_tail));
             let Owned { task, store } = owned;
+            gauges.model_version.set(i64::from(task.model_version()));
+            gauges.rescoring.set(i64::from(task.rescoring().is_some()));
             let stream_time = task.bookkeeping().clock.stream_time;
             if stream_time > TimeMs::MIN {
                 gauges

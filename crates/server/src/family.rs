@@ -171,6 +171,14 @@ families! {
         "clvstream_stream_time_seconds", Some("task"),
         "A task's stream time: event time, as seconds since 1970; 0 before its first record.",
     );
+    MODEL_VERSION = gauge(
+        "clvstream_model_version", Some("task"),
+        "Version of the model of customer value in force in a task; 0 for none.",
+    );
+    RESCORING = gauge(
+        "clvstream_rescoring", Some("task"),
+        "1 while a task's customers go over to that model in the background, 0 when all have.",
+    );
     RESTORE_REMAINING = gauge(
         "clvstream_restore_remaining_records", Some("task"),
         "Changelog records that a restoring task has yet to read; 0 when it is restored.",

@@ -173,6 +173,8 @@ pub struct Metrics {
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
     stream_time: GaugeVec,
+    model_version: IntGaugeVec,
+    rescoring: IntGaugeVec,
     restore_remaining: IntGaugeVec,
     restore_seconds_left: Gauge,
     restored_records: IntCounter,
@@ -264,6 +266,8 @@ impl Metrics {
             lag_records: gauges(family::LAG_RECORDS)?,
             lag_seconds: float_gauges(family::LAG_SECONDS)?,
             stream_time: float_gauges(family::STREAM_TIME)?,
+            model_version: gauges(family::MODEL_VERSION)?,
+            rescoring: gauges(family::RESCORING)?,
             restore_remaining: gauges(family::RESTORE_REMAINING)?,
             restore_seconds_left: float_gauge(family::RESTORE_SECONDS_LEFT)?,
             restored_records: counter(family::RESTORED_RECORDS)?,
@@ -371,6 +375,8 @@ impl Metrics {
             lag_records: self.lag_records.with_label_values(&label),
             lag_seconds: self.lag_seconds.with_label_values(&label),
             stream_time_seconds: self.stream_time.with_label_values(&label),
+            model_version: self.model_version.with_label_values(&label),
+            rescoring: self.rescoring.with_label_values(&label),
             changelog_tail: self.changelog_tail.with_label_values(&label),
             changelog_tail_bytes: self.changelog_tail_bytes.with_label_values(&label),
             all: self.clone(),
@@ -389,6 +395,10 @@ pub struct TaskMetrics {
     pub lag_seconds: Gauge,
     /// Stream time in seconds since 1970.
     pub stream_time_seconds: Gauge,
+    /// Version of the model of value in force.
+    pub model_version: IntGauge,
+    /// Whether customers are going over to it.
+    pub rescoring: IntGauge,
     /// Changelog records behind the last checkpoint.
     pub changelog_tail: IntGauge,
     /// Their bytes.
@@ -404,6 +414,8 @@ impl Drop for TaskMetrics {
         let _ = self.all.lag_records.remove_label_values(&label);
         let _ = self.all.lag_seconds.remove_label_values(&label);
         let _ = self.all.stream_time.remove_label_values(&label);
+        let _ = self.all.model_version.remove_label_values(&label);
+        let _ = self.all.rescoring.remove_label_values(&label);
         let _ = self.all.restore_remaining.remove_label_values(&label);
         let _ = self.all.changelog_tail.remove_label_values(&label);
         let _ = self.all.changelog_tail_bytes.remove_label_values(&label);
