@@ -50,7 +50,7 @@ fn run(cli: &Cli, out: &mut dyn Write) -> Result<(), CliError> {
         Command::Verify(args) => {
             cmd::verify::run(args, &loaded()?, global.color, &shutdown()?, out)
         }
-        Command::Model(command) => cmd::model::run(command, &loaded()?.config, out),
+        Command::Model(command) => cmd::model::run(command, &loaded()?, out),
         Command::Mapping(MappingCommand::Check(args)) => {
             cmd::mapping::check(args, &loaded()?.config, out)
         }

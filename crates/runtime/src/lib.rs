@@ -9,6 +9,7 @@ pub mod kafka;
 mod leases;
 pub mod load;
 pub mod log;
+pub mod models;
 pub mod observe;
 pub mod outline;
 mod placement;

@@ -120,7 +120,7 @@ pub fn stream_time(tasks: &[Owned<TaskStore>]) -> TimeMs {
 }
 
 /// Hands a writer for `target` to `write`; a file appears when it is complete.
-fn to_target(
+pub(super) fn to_target(
     target: &Target,
     out: &mut dyn Write,
     write: impl FnOnce(&mut TableWriter<&mut dyn Write>) -> Result<(), CliError>,

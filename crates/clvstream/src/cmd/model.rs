@@ -1,4 +1,4 @@
-//! `clvstream model fit` and `clvstream model evaluate`: the models of customer value, from files.
+//! `clvstream model …`: the models of customer value, from files or from a deployment's customers.
 
 mod evaluate;
 mod fits;
@@ -7,7 +7,7 @@ mod history;
 use std::io::Write;
 use std::path::PathBuf;
 
-use ::config::Config;
+use ::config::Loaded;
 use clap::{Args, Subcommand};
 use clv::fit::FitOptions;
 use domain::time::TimeMs;
@@ -18,7 +18,7 @@ use crate::error::CliError;
 /// `clvstream model …`
 #[derive(Subcommand, Debug)]
 pub enum ModelCommand {
-    /// Fit the models of customer value to orders in files
+    /// Fit the models of customer value to the deployment's customers, or to orders in files
     Fit(FitArgs),
     /// Fit them to the orders until a day, and hold what they predict against the orders after it
     Evaluate(EvaluateArgs),
@@ -27,10 +27,14 @@ pub enum ModelCommand {
 /// `clvstream model fit`
 #[derive(Args, Debug)]
 #[command(after_long_help = "\
-INPUT is what `clvstream replay` reads. BG/NBD, MBG/NBD, Pareto/NBD and Gamma-Gamma are fitted by
-maximum likelihood; times are in days, amounts in the currency. docs/models.md has the formulas.
+Without INPUT, the customers are those of the deployment that the configuration names: on Kafka while
+the service runs, too; an embedded deployment has to be stopped. INPUT is what `clvstream replay` reads.
+
+BG/NBD, MBG/NBD, Pareto/NBD and Gamma-Gamma are fitted by maximum likelihood; times are in days,
+amounts in the currency. docs/models.md has the formulas.
 
 Examples:
+  clvstream model fit --config shop.toml
   clvstream model fit --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst
   clvstream model fit --mapping shop.toml orders.csv --as-of 2011-06-30 --l2 0.001 --json")]
 pub struct FitArgs {
@@ -38,9 +42,14 @@ pub struct FitArgs {
     #[command(flatten)]
     pub orders: Orders,
 
-    /// Take in orders until the end of this UTC day (by default the last in the files); age is counted to it
+    /// Take in orders until the end of this UTC day (by default the last with any); age is counted to it
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub as_of: Option<TimeMs>,
+
+    /// Write too what the models take of each customer, as CSV: days with an order after the first, the first
+    /// day and the last, and what those after the first came to
+    #[arg(long, value_name = "FILE")]
+    pub histories: Option<PathBuf>,
 }
 
 /// `clvstream model evaluate`
@@ -51,6 +60,7 @@ predicted by each model and by the formula (what came so far by day, carried for
 with what came. A model that cannot be fitted says why and is left out.
 
 Examples:
+  clvstream model evaluate --config shop.toml --until 2011-06-30
   clvstream model evaluate --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst \\
       --until 1997-09-30
   clvstream model evaluate --mapping shop.toml orders.csv --until 2011-06-30 --holdout-until 2011-08-31 --json")]
@@ -63,7 +73,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub until: TimeMs,
 
-    /// Last UTC day that is predicted (by default the last in the files)
+    /// Last UTC day that is predicted (by default the last with an order)
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub holdout_until: Option<TimeMs>,
 }
@@ -71,12 +81,12 @@ pub struct EvaluateArgs {
 /// Where orders are, and how fits to them are made.
 #[derive(Args, Debug)]
 pub struct Orders {
-    /// The mapping file (TOML)
+    /// With INPUT: the mapping file (TOML)
     #[arg(long, short, value_name = "FILE")]
-    pub mapping: PathBuf,
+    pub mapping: Option<PathBuf>,
 
-    /// Files with orders; other events in them are left out
-    #[arg(required = true, value_name = "INPUT")]
+    /// Files with orders, to be taken instead of the deployment's customers; other events in them are left out
+    #[arg(value_name = "INPUT")]
     pub inputs: Vec<PathBuf>,
 
     /// Weight of the squared logarithms of parameters, which draws them together where data are few
@@ -117,10 +127,11 @@ fn penalty(text: &str) -> Result<f64, String> {
 /// Fits or evaluates.
 ///
 /// # Errors
-/// The mapping or a file cannot be used, no customer has an order, or no model of orders can be fitted.
-pub fn run(command: &ModelCommand, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+/// The deployment, the mapping or a file cannot be used, no customer has an order, or no model of orders can be
+/// fitted.
+pub fn run(command: &ModelCommand, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
-        ModelCommand::Fit(args) => fits::run(args, config, out),
-        ModelCommand::Evaluate(args) => evaluate::run(args, config, out),
+        ModelCommand::Fit(args) => fits::run(args, loaded, out),
+        ModelCommand::Evaluate(args) => evaluate::run(args, loaded, out),
     }
 }

@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
-use ::config::Config;
+use ::config::Loaded;
 use clv::evaluate::{Evaluation, OfFrequency, by_frequency, evaluate};
 use clv::history::History;
 use clv::value::carried_forward;
 use domain::purchases::Statistics;
 use domain::time::Day;
+use runtime::models::{self, Customer, Fits, Predicted, predicted_by};
 use serde::Serialize;
 
-use super::fits::{self, Fits, Told};
+use super::fits::{self, Told};
 use super::history::Books;
 use super::{EvaluateArgs, Orders};
 use crate::error::CliError;
@@ -18,23 +19,6 @@ use crate::render::{grouped, table};
 
 /// Repeat orders from which on customers are counted together.
 const MOST: u32 = 7;
-
-/// A customer at the end of the calibration, and what he did after it.
-struct Customer {
-    statistics: Statistics,
-    /// First day included, in the currency.
-    spent_in_all: f64,
-    orders: f64,
-    revenue: f64,
-}
-
-/// A prediction of every customer's orders and revenue.
-struct Predicted {
-    by: &'static str,
-    orders: Vec<f64>,
-    /// `None` where there is no model of spend.
-    revenue: Option<Vec<f64>>,
-}
 
 /// How good one was, for JSON.
 #[derive(Serialize)]
@@ -80,7 +64,8 @@ struct Report {
     days: i32,
     customers: usize,
     currency: String,
-    rejected: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<u64>,
     fits: Vec<Told>,
     scores: Vec<Scored>,
 }
@@ -88,11 +73,11 @@ struct Report {
 /// `clvstream model evaluate`
 pub(super) fn run(
     args: &EvaluateArgs,
-    config: &Config,
+    loaded: &Loaded,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let Orders { json, .. } = args.orders;
-    let books = Books::read(&args.orders, config)?;
+    let books = Books::read(&args.orders, loaded)?;
     let until = args.until.day();
     let end = args.holdout_until.map_or(books.last, |at| at.day());
     if end <= until {
@@ -101,7 +86,7 @@ pub(super) fn run(
         ))
         .hint("--until names a day before the last orders, --holdout-until a later one"));
     }
-    let customers = customers(&books, until, end);
+    let customers = models::customers(&books.all, until, end);
     if customers.is_empty() {
         return Err(CliError::failure(format!("nobody had ordered by {until}")));
     }
@@ -143,26 +128,6 @@ pub(super) fn run(
     render(&scores, out)
 }
 
-fn customers(books: &Books, until: Day, end: Day) -> Vec<Customer> {
-    let unit = books.minor_per_unit();
-    let money = |minor: i64| minor as f64 / unit;
-    books
-        .purchases(until)
-        .zip(books.purchases(end))
-        .filter_map(|(before, after)| {
-            let statistics = before.statistics()?;
-            let (_, in_all) = before.between(Day(i32::MIN), until);
-            let (orders, revenue) = after.between(until, end);
-            Some(Customer {
-                statistics,
-                spent_in_all: money(in_all.0),
-                orders: f64::from(orders),
-                revenue: money(revenue.0),
-            })
-        })
-        .collect()
-}
-
 /// The formula, and each model that could be fitted.
 fn predictions(
     fits: &Fits,
@@ -182,25 +147,16 @@ fn predictions(
         orders: forward(&|c| f64::from(c.statistics.repeats) + 1.0),
         revenue: Some(forward(&|c| c.spent_in_all)),
     }];
-    for (by, fit) in &fits.orders {
-        let Ok(fitted) = fit else { continue };
-        let expected = |h: &History| fitted.model.expected_orders(h, days);
-        let orders: Vec<f64> = customers.iter().map(|c| expected(&history(c))).collect();
-        let revenue = fits.spend.as_ref().ok().map(|spend| {
-            let value = |(c, orders): (&Customer, &f64)| {
-                let Statistics { repeats, spent, .. } = c.statistics;
-                orders
-                    * spend
-                        .model
-                        .expected_spend(f64::from(repeats), spent.0 as f64 / unit)
-            };
-            customers.iter().zip(&orders).map(value).collect()
-        });
-        all.push(Predicted {
-            by,
-            orders,
-            revenue,
-        });
+    let spend = fits.spend.as_ref().ok().map(|fitted| &fitted.model);
+    for fitted in fits.orders.iter().filter_map(|(_, fit)| fit.as_ref().ok()) {
+        all.push(predicted_by(
+            &fitted.model,
+            spend,
+            customers,
+            until,
+            days,
+            unit,
+        ));
     }
     all
 }

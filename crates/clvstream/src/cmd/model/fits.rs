@@ -1,64 +1,20 @@
-//! Fits of all models to one history, and how they are told.
+//! `clvstream model fit`: fits of all models to one history, and how they are told.
 
 use std::io::Write;
+use std::path::Path;
 
-use ::config::Config;
-use clv::beta_geometric::Variant;
-use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma, fit_pareto};
-use clv::gamma_gamma::GammaGamma;
-use clv::histogram::{OrderHistogram, SpendHistogram};
-use clv::model::OrderModel;
+use ::config::Loaded;
+use clv::fit::{FitError, Fitted};
 use domain::purchases::Statistics;
 use domain::time::Day;
+use runtime::models::Fits;
 use serde::Serialize;
 
 use super::history::Books;
 use super::{FitArgs, Orders};
+use crate::cmd::export::{ExportFormat, Target, to_target};
 use crate::error::CliError;
 use crate::render::{grouped, table};
-
-/// What became of each model.
-pub(super) struct Fits {
-    /// BG/NBD, MBG/NBD and Pareto/NBD, by name.
-    pub(super) orders: [(&'static str, Result<Fitted<OrderModel>, FitError>); 3],
-    pub(super) spend: Result<Fitted<GammaGamma>, FitError>,
-}
-
-impl Fits {
-    /// Fits all to customers as of a day, side by side.
-    pub(super) fn of(
-        customers: &[Statistics],
-        day: Day,
-        minor_per_unit: f64,
-        options: &FitOptions,
-    ) -> Fits {
-        let mut orders = OrderHistogram::default();
-        let mut spend = SpendHistogram::default();
-        for customer in customers {
-            orders.add(customer);
-            spend.add(customer);
-        }
-        let cells = orders.cells(f64::from(day.0));
-        let groups = spend.groups(minor_per_unit);
-        let of = |variant| {
-            fit_beta_geometric(variant, &cells, options).map(|f| f.map(OrderModel::BetaGeometric))
-        };
-        std::thread::scope(|threads| {
-            let pareto =
-                threads.spawn(|| fit_pareto(&cells, options).map(|f| f.map(OrderModel::Pareto)));
-            let (bg, mbg) = (of(Variant::Bg), of(Variant::Mbg));
-            let spend = fit_gamma_gamma(&groups, options);
-            let pareto = match pareto.join() {
-                Ok(fitted) => fitted,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            Fits {
-                orders: [("BG/NBD", bg), ("MBG/NBD", mbg), ("Pareto/NBD", pareto)],
-                spend,
-            }
-        })
-    }
-}
 
 /// A fit, for JSON.
 #[derive(Serialize)]
@@ -192,19 +148,21 @@ pub(super) fn render(fits: &Fits, out: &mut dyn Write) -> Result<(), CliError> {
 struct Report {
     as_of: String,
     currency: String,
-    rejected: u64,
+    /// Of files; what a deployment rejected is in its dead letters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<u64>,
     fits: Vec<Told>,
 }
 
 /// `clvstream model fit`
-pub(super) fn run(args: &FitArgs, config: &Config, out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn run(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CliError> {
     let Orders { json, .. } = args.orders;
-    let books = Books::read(&args.orders, config)?;
+    let books = Books::read(&args.orders, loaded)?;
     let day = args.as_of.map_or(books.last, |at| at.day());
-    let customers: Vec<Statistics> = books
-        .purchases(day)
-        .filter_map(|p| p.statistics())
-        .collect();
+    if let Some(file) = &args.histories {
+        write_histories(&books, day, file, out)?;
+    }
+    let customers: Vec<Statistics> = books.all.statistics(day).map(|(_, s)| s).collect();
     let fits = Fits::of(
         &customers,
         day,
@@ -240,13 +198,45 @@ pub(super) fn run(args: &FitArgs, config: &Config, out: &mut dyn Write) -> Resul
     }
 }
 
+/// What models take of each customer, in the order of ids.
+fn write_histories(
+    books: &Books,
+    day: Day,
+    file: &Path,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let target = Target {
+        format: ExportFormat::Csv,
+        output: Some(file.to_owned()),
+    };
+    to_target(&target, out, |writer| {
+        for (customer, statistics) in books.all.statistics(day) {
+            let Statistics {
+                repeats,
+                first,
+                last,
+                spent,
+            } = statistics;
+            let row = [
+                ("customer_id", customer.as_str().into()),
+                ("repeats", repeats.into()),
+                ("first", first.to_string().into()),
+                ("last", last.to_string().into()),
+                ("spent", books.currency().format(spent).into()),
+            ];
+            writer.write(row.map(|(name, value)| (name.to_owned(), value)).to_vec())?;
+        }
+        Ok(())
+    })
+}
+
 pub(super) fn tell_rejected(books: &Books, out: &mut dyn Write) -> Result<(), CliError> {
-    if books.rejected > 0 {
-        writeln!(
+    match books.rejected {
+        None | Some(0) => Ok(()),
+        Some(rejected) => Ok(writeln!(
             out,
             "{} rows were rejected: `clvstream mapping check` says why",
-            grouped(books.rejected)
-        )?;
+            grouped(rejected)
+        )?),
     }
-    Ok(())
 }

@@ -1,95 +1,115 @@
-//! Customers' order books, from files.
+//! Customers' order books, from files or from the deployment.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ::config::Config;
+use ::config::{Config, Loaded};
 use domain::definitions::Definitions;
-use domain::event::{Event, Text};
 use domain::money::Currency;
-use domain::orders::OrderBook;
-use domain::purchases::Purchases;
-use domain::time::{DAY_MS, Day, TimeMs};
+use domain::time::{Day, TimeMs};
 use runtime::deployment::input_rules;
+use runtime::models;
 
 use super::Orders;
 use crate::cmd::mapping::{open, read_mapping};
 use crate::error::CliError;
+use crate::session;
 
-/// All customers of the files.
+/// All customers of the files, or of the deployment.
 pub(super) struct Books {
-    books: BTreeMap<Text, OrderBook>,
-    definitions: Definitions,
+    pub(super) all: models::Books,
     /// The day of the last order fact.
     pub(super) last: Day,
-    /// Rows, or events of them, that could not be read.
-    pub(super) rejected: u64,
+    /// Of files: rows, or events of them, that could not be read.
+    pub(super) rejected: Option<u64>,
 }
 
 impl Books {
-    /// Reads the files; the order of rows and files makes no difference to a book.
-    pub(super) fn read(args: &Orders, config: &Config) -> Result<Books, CliError> {
-        let mapping = read_mapping(&args.mapping)?;
-        let rules = mapping.rules_override(&input_rules(config, config.currency));
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis());
-        let now = TimeMs(i64::try_from(now).unwrap_or(i64::MAX));
-        let mut books = Books {
-            books: BTreeMap::new(),
-            definitions: Definitions {
-                include_tax: config.clv.include_tax,
-                include_shipping: config.clv.include_shipping,
-                ..Definitions::preset(mapping.currency().unwrap_or(config.currency))
-            },
-            last: Day(i32::MIN),
-            rejected: 0,
-        };
-        for input in &args.inputs {
-            let mut reader = open(input, &mapping)?;
-            while let Some(row) = reader.next() {
-                let row = row.map_err(CliError::failure)?;
-                for outcome in reader.apply(&row, &mapping, now, &rules) {
-                    match outcome {
-                        Ok(mapped) => books.take(&mapped.event),
-                        Err(_) => books.rejected += 1,
-                    }
-                }
+    /// Reads what the arguments name.
+    pub(super) fn read(args: &Orders, loaded: &Loaded) -> Result<Books, CliError> {
+        let (all, rejected, nobody) = match (args.inputs.as_slice(), &args.mapping) {
+            ([], None) => {
+                let nobody = CliError::failure("no customer of the deployment has an order")
+                    .hint("`clvstream replay` loads history; --mapping and INPUT fit to files");
+                (of_deployment(loaded)?, None, nobody)
             }
-        }
-        if books.books.is_empty() {
-            return Err(CliError::failure("the files have no order of a customer")
-                .hint("`clvstream mapping check` shows what a mapping makes of them"));
-        }
-        Ok(books)
-    }
-
-    fn take(&mut self, event: &Event) {
-        let Some(customer) = &event.customer_id else {
-            return;
+            ([], Some(_)) => {
+                return Err(CliError::usage(
+                    "--mapping says how files are read, and no file is named",
+                )
+                .hint(
+                    "name the files too, or leave --mapping out to take the deployment's customers",
+                ));
+            }
+            (_, None) => {
+                return Err(CliError::usage("files are named, and no --mapping says how they are read")
+                    .hint("--mapping names the mapping file; without INPUT the deployment's customers are taken"));
+            }
+            (_, Some(mapping)) => {
+                let nobody = CliError::failure("the files have no order of a customer")
+                    .hint("`clvstream mapping check` shows what a mapping makes of them");
+                let (all, rejected) = of_files(args, mapping, &loaded.config)?;
+                (all, Some(rejected), nobody)
+            }
         };
-        if event.body.is_order_fact() {
-            let book = self.books.entry(customer.clone()).or_default();
-            book.take(event);
-            self.last = self.last.max(event.time.day());
-        }
+        let (_, last) = all.span().ok_or(nobody)?;
+        Ok(Books {
+            all,
+            last,
+            rejected,
+        })
     }
 
     /// The currency of amounts.
     pub(super) fn currency(&self) -> Currency {
-        self.definitions.currency
+        self.all.currency()
     }
 
     /// Minor units in one of the currency.
     pub(super) fn minor_per_unit(&self) -> f64 {
-        10_f64.powi(i32::from(self.currency().decimals))
+        self.all.minor_per_unit()
     }
+}
 
-    /// Customers' purchases as they stood at the end of a day.
-    pub(super) fn purchases(&self, day: Day) -> impl Iterator<Item = Purchases> {
-        let end = day.start().plus(DAY_MS - 1);
-        self.books
-            .values()
-            .map(move |book| Purchases::of_book(book, end, &self.definitions))
+/// Those of the deployment that the configuration names. On Kafka whoever works on it is not disturbed.
+fn of_deployment(loaded: &Loaded) -> Result<models::Books, CliError> {
+    let deployment = session::open(loaded, None)?;
+    let tasks = deployment.open_all()?;
+    Ok(models::Books::of_tasks(
+        &tasks,
+        &deployment.setup.definitions,
+    )?)
+}
+
+/// Those of the files, and how many rows could not be read; the order of rows and files makes no difference.
+fn of_files(
+    args: &Orders,
+    mapping: &Path,
+    config: &Config,
+) -> Result<(models::Books, u64), CliError> {
+    let mapping = read_mapping(mapping)?;
+    let rules = mapping.rules_override(&input_rules(config, config.currency));
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
+    let now = TimeMs(i64::try_from(now).unwrap_or(i64::MAX));
+    let mut books = models::Books::new(Definitions {
+        include_tax: config.clv.include_tax,
+        include_shipping: config.clv.include_shipping,
+        ..Definitions::preset(mapping.currency().unwrap_or(config.currency))
+    });
+    let mut rejected = 0;
+    for input in &args.inputs {
+        let mut reader = open(input, &mapping)?;
+        while let Some(row) = reader.next() {
+            let row = row.map_err(CliError::failure)?;
+            for outcome in reader.apply(&row, &mapping, now, &rules) {
+                match outcome {
+                    Ok(mapped) => books.take(&mapped.event),
+                    Err(_) => rejected += 1,
+                }
+            }
+        }
     }
+    Ok((books, rejected))
 }
