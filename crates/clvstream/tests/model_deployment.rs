@@ -121,3 +121,78 @@ fn mapping_and_input_go_together() {
         "{said}"
     );
 }
+
+#[test]
+fn models_are_saved_listed_and_shown() {
+    let Some(sample) = Sample::cdnow("models_are_saved_listed_and_shown") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = Some(folder.path());
+    let refused = |args: &[&str], code: i32, why: &str| {
+        let (found, _, said) = outcome(data, &[&["model"], args].concat());
+        assert_eq!(found, code, "{args:?}: {said}");
+        assert!(said.contains(why), "{args:?}: {said}");
+    };
+    run(data, &["replay", "--mapping", sample.mapping, &sample.file]);
+    refused(&["list"], 1, "no model has been saved");
+    refused(&["show"], 1, "no model has been saved");
+    refused(&["fit", "--save", "--holdout", "36h"], 2, "whole days");
+    refused(
+        &[&["fit", "--save"], &args_of(&sample)[..]].concat(),
+        2,
+        "cannot be used with",
+    );
+
+    let told = json(data, &["model", "fit", "--save", "--json"]);
+    let first = &told["saved"];
+    assert_eq!(first["version"], 1);
+    assert_eq!(first["family"], "mbg_nbd");
+    assert_eq!(first["promoted_at"], Value::Null);
+    assert_eq!(first["data"]["until"], told["as_of"]);
+    assert_eq!(first["data"]["first"], "1997-01-01");
+    // What is saved is what is told of MBG/NBD and Gamma-Gamma.
+    for (part, fit) in [("orders", &told["fits"][1]), ("spend", &told["fits"][3])] {
+        let part = &first[part];
+        assert_eq!(part["customers"], fit["customers"]);
+        assert_eq!(part["ln_likelihood"], fit["ln_likelihood"]);
+        for parameter in fit["parameters"].as_array().unwrap() {
+            let saved = &part["parameters"][parameter["name"].as_str().unwrap()];
+            assert_eq!(saved["value"], parameter["value"]);
+            assert_eq!(saved["standard_error"], parameter["standard_error"]);
+        }
+    }
+    // The scores are those of an evaluation over the last 91 days.
+    let holdout = &first["holdout"];
+    assert_eq!(holdout["until"], "1998-03-31");
+    assert_eq!(holdout["in_force"], Value::Null);
+    let evaluated = json(
+        data,
+        &["model", "evaluate", "--json", "--until", "1998-03-31"],
+    );
+    assert_eq!(evaluated["scores"][2]["by"], "MBG/NBD");
+    for what in ["orders", "revenue"] {
+        for score in ["predicted", "actual", "mae", "rmse", "correlation", "gini"] {
+            let evaluated = &evaluated["scores"][2][what][score];
+            assert_eq!(&holdout["scores"][what][score], evaluated, "{what} {score}");
+        }
+    }
+
+    let save = ["model", "fit", "--save", "--family=bg-nbd", "--holdout=39w"];
+    let said = run(data, &[&save[..], &["--note=another family"]].concat());
+    assert!(said.contains("saved as version 2 (BG/NBD)"), "{said}");
+    assert!(
+        said.contains("holdout: 273 days until 1998-06-30, of 2,357 customers"),
+        "{said}"
+    );
+    let listed = json(data, &["model", "list", "--json"]);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed[0]["in_force"], false);
+    assert_eq!(listed[1]["note"], "another family");
+    assert_eq!(&json(data, &["model", "show", "1", "--json"]), first);
+    // None is in force: the latest is shown.
+    let said = run(data, &["model", "show"]);
+    assert!(said.starts_with("version 2, saved "), "{said}");
+    assert!(said.contains("\nanother family\n"), "{said}");
+    refused(&["show", "7"], 1, "there is no version 7");
+}

@@ -59,13 +59,14 @@ fn topics_are_planned_made_and_checked() {
     shop.clv.updates                     2         1  create
     shop.lifecycle.transitions           2         1  create
     shop.segment.changes                 2         1  create
+    shop.clv.models                      1         1  create
     shop.dlq                             2         1  create
     shop.internal.routed                 2         1  create
     shop.internal.commits                2         1  create
     shop.internal.changelog              2         1  create
     shop.internal.marks                  1         1  create
 
-    9 to create.
+    10 to create.
     -- stderr
     ");
     assert!(run(&["plan", "--exit-code"]).starts_with("exit 3\n"));
@@ -87,6 +88,7 @@ fn topics_are_planned_made_and_checked() {
     shop.clv.updates                     2        0  deleted after 30d
     shop.lifecycle.transitions           2        0  deleted after 30d
     shop.segment.changes                 2        0  deleted after 30d
+    shop.clv.models                      1        0  compacted
     shop.dlq                             2        0  deleted after 90d
     shop.internal.routed                 2        0  kept
     shop.internal.commits                2        0  deleted after 7d
@@ -102,6 +104,7 @@ fn topics_are_planned_made_and_checked() {
     shop.clv.updates                     2         1  none
     shop.lifecycle.transitions           2         1  none
     shop.segment.changes                 2         1  none
+    shop.clv.models                      1         1  none
     shop.dlq                             2         1  retention.ms: 7776000000 → 2592000000
     shop.internal.routed                 2         1  none
     shop.internal.commits                2         1  none
@@ -122,7 +125,7 @@ fn topics_are_planned_made_and_checked() {
         &["-c", "shop.toml", "topics", "plan", "--json"],
     );
     assert_eq!(plan["nothing_to_do"], true);
-    assert_eq!(plan["topics"].as_array().unwrap().len(), 9);
+    assert_eq!(plan["topics"].as_array().unwrap().len(), 10);
     assert_eq!(plan["topics"][0]["actual"]["partitions"], 2);
 }
 

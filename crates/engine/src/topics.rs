@@ -16,6 +16,8 @@ pub struct Topics {
     pub lifecycle_transitions: TopicName,
     /// `segment.changes`
     pub segment_changes: TopicName,
+    /// Models that were fitted, compacted: by version, in one partition.
+    pub models: TopicName,
     /// Dead letters.
     pub dead_letters: TopicName,
     /// Events on their way to their owner, and control records.
@@ -48,6 +50,7 @@ impl Topics {
             clv_updates: name("clv.updates"),
             lifecycle_transitions: name("lifecycle.transitions"),
             segment_changes: name("segment.changes"),
+            models: name("clv.models"),
             dead_letters: name("dlq"),
             routed: of_tasks("internal.routed"),
             changelog: of_tasks("internal.changelog"),
@@ -92,8 +95,8 @@ mod tests {
         );
         assert_eq!(first.outputs(), second.outputs());
         assert_eq!(
-            (first.dead_letters, first.marks),
-            (second.dead_letters, second.marks)
+            (first.models, first.dead_letters, first.marks),
+            (second.models, second.dead_letters, second.marks)
         );
     }
 }

@@ -85,22 +85,21 @@ fn what_is_missing_is_named_or_made_as_planned() {
     let TopicsError::Missing(missing) = &refused else {
         panic!("{refused}");
     };
-    assert_eq!(missing.len(), 10);
+    assert_eq!(missing.len(), 11);
     assert!(refused.to_string().contains("`clvstream topics apply`"));
 
     let made = cluster.ensure(&shop, &none(), Create::Missing).unwrap();
-    assert_eq!(made.len(), 10);
+    assert_eq!(made.len(), 11);
     for state in &made {
-        let partitions = if state.purpose == Purpose::Marks {
-            1
-        } else {
-            3
+        let partitions = match state.purpose {
+            Purpose::Marks | Purpose::Models => 1,
+            _ => 3,
         };
         assert_eq!(state.partitions, partitions, "{}", state.name);
         assert_eq!(state.id.len(), 22, "{} is a UUID in base64", state.id);
     }
     let distinct: std::collections::BTreeSet<_> = ids(&made).into_values().collect();
-    assert_eq!(distinct.len(), 10);
+    assert_eq!(distinct.len(), 11);
     let dead_letters = made
         .iter()
         .find(|state| state.purpose == Purpose::DeadLetters);
@@ -225,7 +224,7 @@ fn a_topic_that_was_made_again_is_named() {
     let orders = format!("{}.orders", shop.application);
     let changelog = format!("{}.internal.changelog", shop.application);
     delete(broker, &[&orders, &changelog]);
-    await_gone(&cluster, &shop, 8);
+    await_gone(&cluster, &shop, 9);
 
     let refused = cluster
         .ensure(&shop, &recorded, Create::Missing)
@@ -235,7 +234,7 @@ fn a_topic_that_was_made_again_is_named() {
         said.contains(&format!("{changelog}: was deleted (id ")),
         "{said}"
     );
-    await_gone(&cluster, &shop, 8);
+    await_gone(&cluster, &shop, 9);
 
     let again = cluster.ensure(&shop, &none(), Create::Missing).unwrap();
     let refused = cluster
@@ -298,7 +297,7 @@ fn usage_counts_records_of_every_partition() {
     producer.flush(Duration::from_secs(30)).unwrap();
     let usage = cluster.usage(&shop).unwrap();
     let records: Vec<u64> = usage.iter().map(|topic| topic.records).collect();
-    assert_eq!(records, [6, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(records, [6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]

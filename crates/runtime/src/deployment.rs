@@ -424,6 +424,7 @@ fn ensure_topics(
         log.ensure_topic(topic, n, days(kept))?;
     }
     log.ensure_topic(&topics.changelog, n, Cleanup::Compact)?;
+    log.ensure_topic(&topics.models, 1, Cleanup::Compact)?;
     Ok(())
 }
 

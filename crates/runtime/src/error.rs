@@ -116,6 +116,17 @@ pub enum RuntimeError {
          `clvstream repartition` is done; what was committed is kept"
     )]
     TasksMoved,
+    /// A record of the topic of models is no model.
+    #[error("the topic of models holds what is no model, at offset {offset}: {source}")]
+    Model {
+        /// Where.
+        offset: u64,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// Another process writes models.
+    #[error("another process has begun to write models since: nothing was written, run it again")]
+    ModelsWritten,
     /// The number of tasks cannot be changed as things are.
     #[error("{0}")]
     Repartition(String),

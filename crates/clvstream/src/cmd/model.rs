@@ -3,16 +3,19 @@
 mod evaluate;
 mod fits;
 mod history;
+mod kept;
+mod save;
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ::config::Loaded;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use clv::fit::FitOptions;
 use domain::time::TimeMs;
 
-use crate::cli::instant;
+use crate::cli::{duration, instant};
 use crate::error::CliError;
 
 /// `clvstream model …`
@@ -22,6 +25,10 @@ pub enum ModelCommand {
     Fit(FitArgs),
     /// Fit them to the orders until a day, and hold what they predict against the orders after it
     Evaluate(EvaluateArgs),
+    /// List the models that were saved, and which one is in force
+    List(ListArgs),
+    /// Show a model that was saved
+    Show(ShowArgs),
 }
 
 /// `clvstream model fit`
@@ -35,6 +42,7 @@ amounts in the currency. docs/models.md has the formulas.
 
 Examples:
   clvstream model fit --config shop.toml
+  clvstream model fit --config shop.toml --save --note 'after the sale'
   clvstream model fit --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst
   clvstream model fit --mapping shop.toml orders.csv --as-of 2011-06-30 --l2 0.001 --json")]
 pub struct FitArgs {
@@ -50,6 +58,78 @@ pub struct FitArgs {
     /// day and the last, and what those after the first came to
     #[arg(long, value_name = "FILE")]
     pub histories: Option<PathBuf>,
+
+    /// How to save it.
+    #[command(flatten)]
+    pub save: SaveArgs,
+}
+
+/// Saving what was fitted.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Saving")]
+pub struct SaveArgs {
+    /// Write the model down as the next version, with how well one fitted without the last days predicts those
+    #[arg(long, conflicts_with_all = ["inputs", "mapping"])]
+    pub save: bool,
+
+    /// Which model of orders is saved
+    #[arg(
+        long,
+        value_name = "MODEL",
+        default_value = "mbg-nbd",
+        requires = "save"
+    )]
+    pub family: FamilyArg,
+
+    /// How much of the end is held out, in whole days (by default 91d, or a quarter of the data if that is less)
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "save")]
+    pub holdout: Option<Duration>,
+
+    /// What is to be said about the model
+    #[arg(long, value_name = "TEXT", requires = "save")]
+    pub note: Option<String>,
+}
+
+/// A model of orders that can serve the stream.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FamilyArg {
+    /// MBG/NBD: a customer may be gone after the first order
+    MbgNbd,
+    /// BG/NBD: nobody is gone before the second
+    BgNbd,
+}
+
+/// `clvstream model list`
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Models are saved by `clvstream model fit --save`. Scores are mean absolute errors, per customer, on the
+holdout. Works beside a service that is running.
+
+Examples:
+  clvstream model list
+  clvstream model list --json | jq '.[] | select(.in_force)'")]
+pub struct ListArgs {
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `clvstream model show`
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+Works beside a service that is running.
+
+Examples:
+  clvstream model show
+  clvstream model show 3 --json | jq .orders.parameters")]
+pub struct ShowArgs {
+    /// Which one (by default the one in force, or the latest where none is)
+    #[arg(value_name = "VERSION")]
+    pub version: Option<u32>,
+
+    /// Print it as JSON, as it stands in the topic
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `clvstream model evaluate`
@@ -133,5 +213,7 @@ pub fn run(command: &ModelCommand, loaded: &Loaded, out: &mut dyn Write) -> Resu
     match command {
         ModelCommand::Fit(args) => fits::run(args, loaded, out),
         ModelCommand::Evaluate(args) => evaluate::run(args, loaded, out),
+        ModelCommand::List(args) => kept::list(args, loaded, out),
+        ModelCommand::Show(args) => kept::show(args, loaded, out),
     }
 }

@@ -62,6 +62,8 @@ pub enum Purpose {
     Foreign,
     /// Read by subscribers.
     Output,
+    /// Models that were fitted.
+    Models,
     /// Dead letters.
     DeadLetters,
     /// Routed events, changelog, commits.
@@ -78,6 +80,7 @@ impl Purpose {
             Purpose::Input => "input",
             Purpose::Foreign => "foreign",
             Purpose::Output => "output",
+            Purpose::Models => "models",
             Purpose::DeadLetters => "dead letters",
             Purpose::Internal | Purpose::Marks => "internal",
         }
@@ -88,7 +91,11 @@ impl Purpose {
     pub fn has_fixed_partitions(self) -> bool {
         match self {
             Purpose::Input | Purpose::Foreign => false,
-            Purpose::Output | Purpose::DeadLetters | Purpose::Internal | Purpose::Marks => true,
+            Purpose::Output
+            | Purpose::Models
+            | Purpose::DeadLetters
+            | Purpose::Internal
+            | Purpose::Marks => true,
         }
     }
 }
@@ -155,7 +162,7 @@ pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
         name: name.to_owned(),
         purpose,
         partitions: match purpose {
-            Purpose::Marks => 1,
+            Purpose::Models | Purpose::Marks => 1,
             Purpose::Output | Purpose::DeadLetters => settings.outputs,
             _ => settings.partitions,
         },
@@ -182,6 +189,7 @@ pub fn desired(settings: &Desired, brokers: u32) -> Vec<TopicSpec> {
     let dead_letters = with_size(deleted_after(kept.dead_letters), passed_on);
     let state = with_overhead(settings.max_value_bytes.max(LARGEST_STATE_BYTES));
     let rest = [
+        spec(&names.models, Purpose::Models, compacted()),
         spec(&names.dead_letters, Purpose::DeadLetters, dead_letters),
         spec(
             &names.routed,
@@ -321,6 +329,7 @@ pub(super) mod tests {
                 ("shop.clv.updates", 4, Purpose::Output),
                 ("shop.lifecycle.transitions", 4, Purpose::Output),
                 ("shop.segment.changes", 4, Purpose::Output),
+                ("shop.clv.models", 1, Purpose::Models),
                 ("shop.dlq", 4, Purpose::DeadLetters),
                 ("shop.internal.routed", 4, Purpose::Internal),
                 ("shop.internal.commits", 4, Purpose::Internal),
@@ -359,7 +368,7 @@ pub(super) mod tests {
         for spec in &specs {
             let compacted = matches!(
                 spec.name.as_str(),
-                "shop.internal.changelog" | "shop.internal.marks"
+                "shop.internal.changelog" | "shop.internal.marks" | "shop.clv.models"
             );
             let policy = if compacted { "compact" } else { "delete" };
             assert_eq!(

@@ -407,7 +407,7 @@ mod tests {
             ..Actual::default()
         };
         let plan = plan(&shop(), &none(), &empty);
-        assert_eq!(plan.created().count(), 10);
+        assert_eq!(plan.created().count(), 11);
         let foreign = "is not there, or may not be seen";
         assert_eq!(problems(&plan), [("erp.orders", foreign.to_owned())]);
         assert_eq!(plan.fatal().count(), 1);

@@ -7,11 +7,11 @@ use ::config::Loaded;
 use clv::fit::{FitError, Fitted};
 use domain::purchases::Statistics;
 use domain::time::Day;
-use runtime::models::Fits;
+use runtime::models::{Document, Fits};
 use serde::Serialize;
 
 use super::history::Books;
-use super::{FitArgs, Orders};
+use super::{FitArgs, Orders, save};
 use crate::cmd::export::{ExportFormat, Target, to_target};
 use crate::error::CliError;
 use crate::render::{grouped, table};
@@ -152,6 +152,8 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     rejected: Option<u64>,
     fits: Vec<Told>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved: Option<Document>,
 }
 
 /// `clvstream model fit`
@@ -169,12 +171,17 @@ pub(super) fn run(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Resul
         books.minor_per_unit(),
         &args.orders.options(),
     );
+    let saved = match args.save.save {
+        true => Some(save::save(args, &books, day)?),
+        false => None,
+    };
     if json {
         let report = Report {
             as_of: day.to_string(),
             currency: books.currency().to_string(),
             rejected: books.rejected,
             fits: all(&fits),
+            saved: saved.map(|(document, _)| document),
         };
         serde_json::to_writer_pretty(&mut *out, &report)?;
         writeln!(out)?;
@@ -188,6 +195,9 @@ pub(super) fn run(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Resul
         tell_rejected(&books, out)?;
         writeln!(out)?;
         render(&fits, out)?;
+        if let Some((document, verdict)) = &saved {
+            save::tell(document, verdict, out)?;
+        }
     }
     match fits.orders.iter().all(|(_, fit)| fit.is_err()) {
         true => Err(

@@ -8,7 +8,7 @@ use domain::definitions::Definitions;
 use domain::money::Currency;
 use domain::time::{Day, TimeMs};
 use runtime::deployment::input_rules;
-use runtime::models;
+use runtime::{Deployment, models};
 
 use super::Orders;
 use crate::cmd::mapping::{open, read_mapping};
@@ -22,16 +22,17 @@ pub(super) struct Books {
     pub(super) last: Day,
     /// Of files: rows, or events of them, that could not be read.
     pub(super) rejected: Option<u64>,
+    /// The deployment that they are of, open.
+    pub(super) deployment: Option<Deployment>,
 }
 
 impl Books {
     /// Reads what the arguments name.
     pub(super) fn read(args: &Orders, loaded: &Loaded) -> Result<Books, CliError> {
-        let (all, rejected, nobody) = match (args.inputs.as_slice(), &args.mapping) {
+        let (all, rejected, deployment) = match (args.inputs.as_slice(), &args.mapping) {
             ([], None) => {
-                let nobody = CliError::failure("no customer of the deployment has an order")
-                    .hint("`clvstream replay` loads history; --mapping and INPUT fit to files");
-                (of_deployment(loaded)?, None, nobody)
+                let deployment = session::open(loaded, None)?;
+                (of_deployment(&deployment)?, None, Some(deployment))
             }
             ([], Some(_)) => {
                 return Err(CliError::usage(
@@ -42,21 +43,30 @@ impl Books {
                 ));
             }
             (_, None) => {
-                return Err(CliError::usage("files are named, and no --mapping says how they are read")
-                    .hint("--mapping names the mapping file; without INPUT the deployment's customers are taken"));
+                return Err(CliError::usage(
+                    "files are named, and no --mapping says how they are read",
+                )
+                .hint(
+                    "--mapping names the mapping file; without INPUT the deployment's customers are taken",
+                ));
             }
             (_, Some(mapping)) => {
-                let nobody = CliError::failure("the files have no order of a customer")
-                    .hint("`clvstream mapping check` shows what a mapping makes of them");
                 let (all, rejected) = of_files(args, mapping, &loaded.config)?;
-                (all, Some(rejected), nobody)
+                (all, Some(rejected), None)
             }
         };
-        let (_, last) = all.span().ok_or(nobody)?;
+        let nobody = || match &deployment {
+            Some(_) => CliError::failure("no customer of the deployment has an order")
+                .hint("`clvstream replay` loads history; --mapping and INPUT fit to files"),
+            None => CliError::failure("the files have no order of a customer")
+                .hint("`clvstream mapping check` shows what a mapping makes of them"),
+        };
+        let (_, last) = all.span().ok_or_else(nobody)?;
         Ok(Books {
             all,
             last,
             rejected,
+            deployment,
         })
     }
 
@@ -71,14 +81,11 @@ impl Books {
     }
 }
 
-/// Those of the deployment that the configuration names. On Kafka whoever works on it is not disturbed.
-fn of_deployment(loaded: &Loaded) -> Result<models::Books, CliError> {
-    let deployment = session::open(loaded, None)?;
+/// Those of the deployment. On Kafka whoever works on it is not disturbed.
+fn of_deployment(deployment: &Deployment) -> Result<models::Books, CliError> {
     let tasks = deployment.open_all()?;
-    Ok(models::Books::of_tasks(
-        &tasks,
-        &deployment.setup.definitions,
-    )?)
+    let definitions = &deployment.setup.definitions;
+    Ok(models::Books::of_tasks(&tasks, definitions)?)
 }
 
 /// Those of the files, and how many rows could not be read; the order of rows and files makes no difference.
