@@ -1,6 +1,7 @@
 //! Every key: its kind, default, bounds and meaning, and the value that it gives.
 
 mod kafka;
+mod model;
 mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,6 +93,7 @@ pub(crate) fn read(reader: &mut Reader<'_>) -> Config {
         retention: read_retention(reader),
         clv: read_clv(reader, currency),
         http: read_http(reader),
+        model: model::read_model(reader),
         logging: read_logging(reader),
     };
     together::check(reader, &config);

@@ -372,6 +372,13 @@ impl Word for Iso {
     const TEXT: &'static str = "iso";
 }
 
+/// Not at all: `off`.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(crate) struct Off;
+impl Word for Off {
+    const TEXT: &'static str = "off";
+}
+
 impl<T, W: Word> Or<T, W> {
     /// The word.
     pub(crate) fn word() -> Self {

@@ -48,6 +48,8 @@ pub struct Config {
     pub clv: Clv,
     /// The HTTP server.
     pub http: Http,
+    /// Fitting models of customer value.
+    pub model: Model,
     /// Logs.
     pub logging: Logging,
 }
@@ -164,6 +166,37 @@ pub struct Clv {
     pub rescore_per_second: u32,
 }
 
+/// `[model]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Model {
+    /// Which model of orders is saved.
+    pub family: Family,
+    /// How often one is fitted; `None`: when asked to.
+    pub refit: Option<Duration>,
+    /// How much of the end is held out, whole days; `None`: 91 days, or a quarter of the data if that is less.
+    pub holdout: Option<Duration>,
+    /// Whether what was fitted by the schedule is put into force.
+    pub promote: Promote,
+}
+
+/// A model of orders that can serve the stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// MBG/NBD.
+    MbgNbd,
+    /// BG/NBD.
+    BgNbd,
+}
+
+/// Which models the schedule puts into force.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Promote {
+    /// Those that predict no worse than the one in force.
+    NotWorse,
+    /// None.
+    Never,
+}
+
 /// `[http]`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Http {
@@ -206,6 +239,16 @@ pub enum LogFormat {
 
 impl Choice for Format {
     const ALL: &'static [(&'static str, Self)] = &[("avro", Format::Avro), ("json", Format::Json)];
+}
+
+impl Choice for Family {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("mbg_nbd", Family::MbgNbd), ("bg_nbd", Family::BgNbd)];
+}
+
+impl Choice for Promote {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("not_worse", Promote::NotWorse), ("never", Promote::Never)];
 }
 
 impl Choice for LogFormat {

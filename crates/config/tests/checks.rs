@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use config::{Config, Level, LoadError, parse};
+use config::{Config, Family, Level, LoadError, Promote, parse};
 use domain::money::Minor;
 
 fn accept(source: &str) -> Config {
@@ -51,6 +51,10 @@ fn every_kind_of_value_is_read() {
         inputs = "1d12h"
         [clv]
         expected_lifetime_years = 5
+        [model]
+        refit = "7d"
+        holdout = "13w"
+        promote = "never"
         [logging]
         level = "debug"
         "#,
@@ -65,6 +69,10 @@ fn every_kind_of_value_is_read() {
     assert_eq!(config.retention.clv_updates, None);
     assert_eq!(config.retention.inputs, Some(Duration::from_secs(129_600)));
     assert!((config.clv.expected_lifetime_years - 5.0).abs() < f64::EPSILON);
+    assert_eq!(config.model.refit, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(config.model.holdout, Some(Duration::from_secs(91 * 86_400)));
+    assert_eq!(config.model.promote, Promote::Never);
+    assert_eq!(config.model.family, Family::MbgNbd);
     assert_eq!(config.logging.level, Level::Debug);
 }
 
@@ -240,6 +248,14 @@ fn refused_values() {
             "clv.include_tax",
             "1",
             "expected a boolean, found an integer",
+        ),
+        ("model.refit", "\"10m\"", "\"10m\" is outside \"1h\" to"),
+        ("model.refit", "\"weekly\"", "or \"off\""),
+        ("model.holdout", "\"36h\"", "a number of whole days"),
+        (
+            "model.promote",
+            "\"always\"",
+            "is not one of `not_worse`, `never`",
         ),
         ("http.listen", "\":9464\"", "is not an address with a port"),
         ("format", "\"xml\"", "\"xml\" is not one of `avro`, `json`"),

@@ -9,6 +9,8 @@ mod document;
 mod fits;
 mod holdout;
 mod learn;
+mod reading;
+pub(crate) mod refit;
 mod verdict;
 
 pub use archive::{Archive, Scribe};
@@ -20,4 +22,5 @@ pub use document::{
 pub use fits::Fits;
 pub use holdout::{Customer, Predicted, customers, predicted_by};
 pub use learn::{Recipe, hold_out, learn};
+pub use refit::days;
 pub use verdict::{Compared, Verdict};

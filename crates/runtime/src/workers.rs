@@ -15,7 +15,7 @@ use engine::port::{CommitError, OutRecord, TopicPartition, WorkerLog};
 use engine::task::Awaited;
 use engine::worker::{Owned, Worker, WorkerError};
 use eventlog::EmbeddedLog;
-use kafkalog::KafkaLogError;
+use kafkalog::{KafkaLogError, Stopping};
 use store::{Checkpoint, TaskStore};
 use wire::routed::Routed;
 
@@ -23,6 +23,7 @@ use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
 use crate::kafka;
 use crate::log::{Appender, Log};
+use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered};
 use crate::progress::Restores;
 use crate::rescoring::Rescoring;
@@ -62,6 +63,8 @@ pub struct Shared {
     done: AtomicBool,
     /// Workers that have taken over their tasks.
     working: AtomicU32,
+    /// The worker that has the first task, from 1 on; 0: none of this process.
+    first_with: AtomicU32,
     consumed: AtomicU64,
     last_progress_ms: AtomicI64,
     stream_time: AtomicI64,
@@ -150,6 +153,23 @@ impl Shared {
     /// A worker has tasks to take over again, or leaves the group.
     pub(crate) fn works_no_more(&self) {
         self.working.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether the worker with this number `has` the first task now.
+    pub(crate) fn has_first(&self, worker: u32, has: bool) {
+        let own = worker.saturating_add(1);
+        if has {
+            self.first_with.store(own, Ordering::Relaxed);
+        } else {
+            // Another worker may have it by now.
+            let relaxed = Ordering::Relaxed;
+            let _ = (self.first_with).compare_exchange(own, 0, relaxed, relaxed);
+        }
+    }
+
+    /// Whether a worker of this process has the first task.
+    pub(crate) fn owns_first(&self) -> bool {
+        self.first_with.load(Ordering::Relaxed) != 0
     }
 
     /// `steps` more are committed, and the tasks stand as `owned` says.
@@ -250,7 +270,13 @@ pub fn run(
     observers.budget(deployment.memory_budget());
     std::thread::scope(|scope| {
         if until == Until::Stopped {
+            shared.has_first(0, true);
             scope.spawn(|| retention::keep(log, shared, observers));
+            scope.spawn(|| {
+                // Nothing of an embedded log is waited for.
+                let never: Stopping = Arc::new(|| false);
+                refit::keep(deployment, shared, &never, observers);
+            });
         }
         crew(scope, hands, shared, observers, |number, owned| {
             work(deployment, log, number, owned, until, shared, observers)

@@ -155,6 +155,14 @@ families! {
         "clvstream_log_records_removed_total", None,
         "Records that retention and compaction removed from the embedded log.",
     );
+    MODEL_REFITS = counter(
+        "clvstream_model_refits_total", Some("outcome"),
+        "Fits of a model of customer value that this process made by the schedule, by what became of them.",
+    );
+    MODEL_REFIT_SECONDS = histogram(
+        "clvstream_model_refit_seconds",
+        "Time that such a fit took, with reading all customers' orders and writing the model down.",
+    );
     TASKS_OWNED = gauge(
         "clvstream_tasks_owned", None,
         "Tasks that this process owns.",

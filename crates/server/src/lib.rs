@@ -15,8 +15,8 @@ mod reference;
 pub use health::{Heartbeat, Liveness, Readiness, Restoring, Stalled, Status};
 pub use http::{Server, ServerError, Shown};
 pub use metrics::{
-    CommitOutcome, Fencing, Metrics, Outcome, Rebalance, Rebuild, RegisterError, RetentionOutcome,
-    StandbyMetrics, TaskMetrics,
+    CommitOutcome, Fencing, Metrics, Outcome, Rebalance, Rebuild, RefitOutcome, RegisterError,
+    RetentionOutcome, StandbyMetrics, TaskMetrics,
 };
 pub use prometheus::IntCounter;
 pub use reference::reference;

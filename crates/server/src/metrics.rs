@@ -110,6 +110,20 @@ label_values! {
 }
 
 label_values! {
+    /// What became of a fit by the schedule.
+    RefitOutcome {
+        /// The model is saved and in force.
+        Promoted = "promoted",
+        /// It is saved, and the one before is still in force.
+        Kept = "kept",
+        /// No model can be fitted to these customers.
+        Refused = "refused",
+        /// Something could not be read or written; it is tried again.
+        Failed = "failed",
+    }
+}
+
+label_values! {
     /// Why a task's local state was removed, to be rebuilt from the changelog.
     Rebuild {
         /// It was damaged.
@@ -169,6 +183,8 @@ pub struct Metrics {
     checkpoint_seconds: Histogram,
     retention_rounds: CounterSet,
     log_records_removed: IntCounter,
+    model_refits: CounterSet,
+    model_refit_seconds: Histogram,
     tasks_owned: IntGauge,
     lag_records: IntGaugeVec,
     lag_seconds: GaugeVec,
@@ -262,6 +278,11 @@ impl Metrics {
                 RetentionOutcome::ALL.iter().map(|outcome| outcome.as_str()),
             ),
             log_records_removed: counter(family::LOG_RECORDS_REMOVED)?,
+            model_refits: CounterSet::new(
+                &counters(family::MODEL_REFITS)?,
+                RefitOutcome::ALL.iter().map(|outcome| outcome.as_str()),
+            ),
+            model_refit_seconds: histogram(family::MODEL_REFIT_SECONDS)?,
             tasks_owned: gauge(family::TASKS_OWNED)?,
             lag_records: gauges(family::LAG_RECORDS)?,
             lag_seconds: float_gauges(family::LAG_SECONDS)?,
@@ -337,6 +358,12 @@ impl Metrics {
     pub fn retention(&self, outcome: RetentionOutcome, records: u64) {
         self.retention_rounds.add(outcome as usize, 1);
         self.log_records_removed.inc_by(records);
+    }
+
+    /// A fit by the schedule `took` this long and ended as `outcome`.
+    pub fn refit(&self, outcome: RefitOutcome, took: Duration) {
+        self.model_refits.add(outcome as usize, 1);
+        self.model_refit_seconds.observe(took.as_secs_f64());
     }
 
     /// `remaining` changelog records are still to be read before `task` can be taken over.
@@ -499,6 +526,7 @@ mod tests {
         metrics.commit(CommitOutcome::Fenced, Duration::from_millis(3));
         metrics.event_to_commit([1, 40].map(Duration::from_millis).into_iter());
         metrics.retention(RetentionOutcome::Completed, 5);
+        metrics.refit(RefitOutcome::Kept, Duration::from_secs(1));
         let text = crate::text(&registry).unwrap();
         for line in [
             "clvstream_records_total{outcome=\"late\"} 3",
@@ -513,6 +541,9 @@ mod tests {
             "clvstream_log_retention_rounds_total{outcome=\"completed\"} 1",
             "clvstream_log_retention_rounds_total{outcome=\"failed\"} 0",
             "clvstream_log_records_removed_total 5",
+            "clvstream_model_refits_total{outcome=\"kept\"} 1",
+            "clvstream_model_refits_total{outcome=\"promoted\"} 0",
+            "clvstream_model_refit_seconds_count 1",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

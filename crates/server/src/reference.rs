@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use wire::RejectionClass;
 
 use crate::family::{self, Kind, SECONDS};
-use crate::metrics::{CommitOutcome, Outcome, RetentionOutcome};
+use crate::metrics::{CommitOutcome, Outcome, RefitOutcome, RetentionOutcome};
 
 const INTRODUCTION: &str = "# Metrics
 
@@ -49,6 +49,7 @@ pub fn reference() -> String {
     let outcomes = Outcome::ALL.iter().map(|o| o.as_str());
     let commits = CommitOutcome::ALL.iter().map(|o| o.as_str());
     let retention = RetentionOutcome::ALL.iter().map(|o| o.as_str());
+    let refits = RefitOutcome::ALL.iter().map(|o| o.as_str());
     let classes = RejectionClass::ALL.iter().map(|c| c.as_str());
     let _ = writeln!(
         page,
@@ -67,6 +68,12 @@ pub fn reference() -> String {
         "- `outcome` of `{}`: {}",
         family::RETENTION_ROUNDS.name,
         list(retention)
+    );
+    let _ = writeln!(
+        page,
+        "- `outcome` of `{}`: {}",
+        family::MODEL_REFITS.name,
+        list(refits)
     );
     let _ = writeln!(
         page,

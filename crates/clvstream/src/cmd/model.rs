@@ -72,16 +72,11 @@ pub struct SaveArgs {
     #[arg(long, conflicts_with_all = ["inputs", "mapping"])]
     pub save: bool,
 
-    /// Which model of orders is saved
-    #[arg(
-        long,
-        value_name = "MODEL",
-        default_value = "mbg-nbd",
-        requires = "save"
-    )]
-    pub family: FamilyArg,
+    /// Which model of orders is saved (by default `model.family`)
+    #[arg(long, value_name = "MODEL", requires = "save")]
+    pub family: Option<FamilyArg>,
 
-    /// How much of the end is held out, in whole days (by default 91d, or a quarter of the data if that is less)
+    /// How much of the end is held out, in whole days (by default `model.holdout`)
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "save")]
     pub holdout: Option<Duration>,
 

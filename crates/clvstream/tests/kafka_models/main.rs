@@ -12,7 +12,7 @@ mod model_support;
 
 use std::process::Command;
 
-use fleet::App;
+use fleet::{App, Instance, until};
 use kafkatest::Broker;
 use model_support::{Sample, args_of, assert_equal, holdout, root, without_rejected};
 use serde_json::Value;
@@ -72,6 +72,59 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     let wanted = from_file(&[&evaluate[..], &args_of(&sample)].concat());
     assert_eq!(found, without_rejected(wanted));
     assert!(instance.is_running(), "{}", instance.log());
+    end(instance);
+}
+
+fn end(mut instance: Instance) {
     let status = instance.terminate();
     assert!(status.success(), "{status}: {}", instance.log());
+}
+
+#[test]
+fn the_owner_of_the_first_task_fits_by_the_schedule_and_a_restart_makes_no_other() {
+    let name = "the_owner_of_the_first_task_fits_by_the_schedule_and_a_restart_makes_no_other";
+    let (Some(broker), Some(sample)) = (Broker::shared(name), Sample::cdnow(name)) else {
+        return;
+    };
+    let settings = ["partitions=2", "workers=1"];
+    let app = App::new(PROGRAM, broker.bootstrap(), "refit", &settings);
+    let instance = app.start("i0");
+    instance.wait_ready();
+    app.run(
+        "loader",
+        &[
+            "replay",
+            "--quiet",
+            "--mapping",
+            sample.mapping,
+            &sample.file,
+        ],
+    );
+    end(instance);
+
+    let schedule = ["model.refit=7d", "model.family=bg_nbd"];
+    let both = ["i0", "i1"].map(|name| app.start_with(name, &schedule));
+    let made = |instance: &Instance| {
+        instance.metric("clvstream_model_refits_total{outcome=\"kept\"}")
+            + instance.metric("clvstream_model_refits_total{outcome=\"promoted\"}")
+    };
+    until("one of the two has fitted a model", || {
+        (both.iter().map(made).sum::<f64>() > 0.0).then_some(())
+    });
+    both.into_iter().for_each(end);
+    let list = || -> Value {
+        let listed = app.run("reader", &["model", "list", "--json", "--quiet"]);
+        serde_json::from_str(&listed).unwrap()
+    };
+    let listed = list();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0]["family"], "bg_nbd");
+    assert_eq!(listed[0]["note"], "fitted by the schedule");
+    assert_eq!(listed[0]["orders"]["customers"], sample.customers);
+
+    let instance = app.start_with("i0", &schedule);
+    instance.logged("the next model is fitted when it is due");
+    assert_eq!(made(&instance), 0.0);
+    end(instance);
+    assert_eq!(list(), listed);
 }

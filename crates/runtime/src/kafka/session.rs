@@ -22,6 +22,7 @@ use super::standby::stand_by;
 use super::stores::LocalStores;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
+use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::progress::Restored;
 use crate::rescoring::Rescoring;
@@ -61,6 +62,11 @@ pub(crate) fn run(
         if until == Until::Stopped {
             scope.spawn(|| purge_now_and_then(deployment, cluster, shared));
             scope.spawn(|| stand_by(deployment, cluster, shared, observers));
+            scope.spawn(|| {
+                let asked = Arc::clone(shared);
+                let stopping: Stopping = Arc::new(move || asked.is_stopping());
+                refit::keep(deployment, shared, &stopping, observers);
+            });
         }
         let hands = vec![(); deployment.workers() as usize];
         crew(scope, hands, shared, observers, |number, ()| {
@@ -221,6 +227,7 @@ impl<'d> Place<'d> {
         };
         let ended = session.run(consumed, heartbeat);
         session.not_ready();
+        self.shared.has_first(self.number, false);
         for task in session.taking_over.keys() {
             self.shared.restores.gone(*task);
         }
@@ -499,6 +506,8 @@ impl Session<'_> {
         self.told = self.member.counts();
         self.gauges = None;
         let owned = self.member.owned();
+        let has_first = owned.first().is_some_and(|o| o.task.id() == 0);
+        self.at.shared.has_first(self.at.number, has_first);
         self.at.shared.reached(owned);
         if let Some(metrics) = &self.at.observers.metrics {
             self.gauges = Some(Gauges::new(metrics, owned, self.told));

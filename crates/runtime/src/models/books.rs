@@ -34,15 +34,11 @@ impl Books {
         }
     }
 
-    /// Those that the profiles of `tasks` hold.
+    /// Adds those that the profiles of `tasks` hold: a customer has one, with one of the tasks.
     ///
     /// # Errors
     /// The state cannot be read.
-    pub fn of_tasks(
-        tasks: &[Owned<TaskStore>],
-        definitions: &Definitions,
-    ) -> Result<Books, RuntimeError> {
-        let mut books = Books::new(definitions.clone());
+    pub fn add(&mut self, tasks: &[Owned<TaskStore>]) -> Result<(), RuntimeError> {
         for known in Profiles::new(tasks)? {
             let Known { owner, profile, .. } = known?;
             let Owner::Customer(customer) = owner else {
@@ -54,9 +50,9 @@ impl Books {
             }
             // What was bought is of no interest here, and may be most of a book.
             book.products = Vec::new();
-            books.books.insert(customer, book);
+            self.books.insert(customer, book);
         }
-        Ok(books)
+        Ok(())
     }
 
     /// Takes in an order, cancellation or refund of a customer. Other events change nothing.

@@ -7,7 +7,7 @@ use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma
 use clv::gamma_gamma::GammaGamma;
 use clv::histogram::{OrderHistogram, SpendHistogram};
 use clv::model::OrderModel;
-use clv::purchases::Statistics;
+use domain::purchases::Statistics;
 use domain::time::Day;
 
 use super::Books;

@@ -83,9 +83,9 @@ impl Books {
 
 /// Those of the deployment. On Kafka whoever works on it is not disturbed.
 fn of_deployment(deployment: &Deployment) -> Result<models::Books, CliError> {
-    let tasks = deployment.open_all()?;
-    let definitions = &deployment.setup.definitions;
-    Ok(models::Books::of_tasks(&tasks, definitions)?)
+    let mut books = models::Books::new((*deployment.setup.definitions).clone());
+    books.add(&deployment.open_all()?)?;
+    Ok(books)
 }
 
 /// Those of the files, and how many rows could not be read; the order of rows and files makes no difference.

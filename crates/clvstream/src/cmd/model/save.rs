@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::time::Day;
-use runtime::models::{Document, Family, Holdout, Recipe, Scribe, Verdict, learn};
+use runtime::models::{Document, Family, Holdout, Recipe, Scribe, Verdict, days, learn};
 
 use super::history::Books;
 use super::{FamilyArg, FitArgs};
@@ -33,10 +33,17 @@ pub(super) fn save(
             "a model of files has no deployment to be saved in",
         ));
     };
+    let settings = &deployment.config.model;
     let recipe = Recipe {
-        family: args.save.family.into(),
+        family: match args.save.family {
+            Some(family) => family.into(),
+            None => settings.family.into(),
+        },
         options: args.orders.options(),
-        holdout_days: args.save.holdout.map(whole_days).transpose()?,
+        holdout_days: match args.save.holdout {
+            Some(holdout) => Some(whole_days(holdout)?),
+            None => settings.holdout.map(days),
+        },
         until,
     };
     let mut scribe = Scribe::new(deployment, Arc::new(|| false))?;
@@ -51,8 +58,7 @@ pub(super) fn save(
 
 fn whole_days(holdout: Duration) -> Result<i32, CliError> {
     const DAY: u64 = 86_400;
-    let seconds = holdout.as_secs();
-    let days = i32::try_from(seconds / DAY).unwrap_or(i32::MAX);
+    let days = days(holdout);
     if days < 1 || holdout != Duration::from_secs(u64::from(days.unsigned_abs()) * DAY) {
         return Err(CliError::usage("--holdout is not a number of whole days").hint("write 91d"));
     }

@@ -1,0 +1,189 @@
+//! Fitting by the schedule: a thread of its own, beside the work, in the process that owns task 0.
+//!
+//! When one is due follows from the newest model's `created_at`, so that neither a restart nor a task that
+//! moves makes one. Nothing here stops the service: what fails is told, and tried again later.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::time::TimeMs;
+use kafkalog::Stopping;
+use server::RefitOutcome;
+
+use super::archive::{Archive, Scribe};
+use super::document::Family;
+use super::learn::{Recipe, learn};
+use super::reading;
+use super::verdict::Verdict;
+use crate::deployment::{Deployment, millis};
+use crate::error::RuntimeError;
+use crate::observe::Observers;
+use crate::workers::{Shared, wall_clock};
+
+/// How often it is looked whether one is due.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long to wait after one that came to nothing.
+const AGAIN: Duration = Duration::from_secs(3_600);
+/// What is said about a model of the schedule.
+const NOTE: &str = "fitted by the schedule";
+
+/// What a turn came to.
+enum Done {
+    /// A model was saved, and whether it was promoted.
+    Saved { version: u32, promoted: bool },
+    /// Another one was saved in the meantime.
+    NotDue,
+    /// No model can be fitted to these customers.
+    Refused(String),
+}
+
+/// Fits now and then, until `shared` is told to stop.
+pub(crate) fn keep(
+    deployment: &Deployment,
+    shared: &Shared,
+    stopping: &Stopping,
+    observers: &Observers,
+) {
+    let Some(every) = deployment.config.model.refit else {
+        return;
+    };
+    // The newest model's, as far as is known.
+    let mut due = TimeMs::MIN;
+    let mut not_before = Instant::now();
+    while !shared.wait_for_stop(LOOK) {
+        if !shared.owns_first() || wall_clock() < due || Instant::now() < not_before {
+            continue;
+        }
+        match due_at(deployment, every) {
+            Ok(at) if at > wall_clock() => {
+                tracing::info!(due = %at, "the next model is fitted when it is due");
+                due = at;
+            }
+            Ok(_) => {
+                if !turn(deployment, every, stopping, observers) {
+                    not_before = Instant::now() + AGAIN;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be seen whether a model is to be fitted; looking again");
+                not_before = Instant::now() + AGAIN.min(every) / 60;
+            }
+        }
+    }
+}
+
+/// When the next one is due: at once, where there is none.
+fn due_at(deployment: &Deployment, every: Duration) -> Result<TimeMs, RuntimeError> {
+    let archive = Archive::of(deployment)?;
+    let newest = archive.newest().map(|document| document.created_at);
+    Ok(next(newest, every))
+}
+
+fn next(newest: Option<TimeMs>, every: Duration) -> TimeMs {
+    newest.map_or(TimeMs::MIN, |at| at.plus(millis(every)))
+}
+
+/// Fits, and says what came of it; answers whether there is a new model, or need be none.
+fn turn(
+    deployment: &Deployment,
+    every: Duration,
+    stopping: &Stopping,
+    observers: &Observers,
+) -> bool {
+    let began = Instant::now();
+    let done = refit(deployment, every, stopping);
+    let milliseconds = began.elapsed().as_millis() as u64;
+    let outcome = match &done {
+        Ok(Done::NotDue) | Err(RuntimeError::Interrupted) => return true,
+        Ok(Done::Saved { version, promoted }) => {
+            tracing::info!(
+                version,
+                promoted,
+                milliseconds,
+                "fitted a model by the schedule"
+            );
+            match promoted {
+                true => RefitOutcome::Promoted,
+                false => RefitOutcome::Kept,
+            }
+        }
+        Ok(Done::Refused(why)) => {
+            tracing::info!(
+                reason = why,
+                milliseconds,
+                "no model was fitted by the schedule"
+            );
+            RefitOutcome::Refused
+        }
+        Err(error) => {
+            tracing::warn!(%error, milliseconds, "fitting by the schedule failed; it is tried again");
+            RefitOutcome::Failed
+        }
+    };
+    if let Some(metrics) = &observers.metrics {
+        metrics.refit(outcome, began.elapsed());
+    }
+    matches!(outcome, RefitOutcome::Promoted | RefitOutcome::Kept)
+}
+
+fn refit(
+    deployment: &Deployment,
+    every: Duration,
+    stopping: &Stopping,
+) -> Result<Done, RuntimeError> {
+    let books = reading::books(deployment, &|| !stopping())?;
+    let Some((_, until)) = books.span() else {
+        return Ok(Done::Refused("no customer has an order".to_owned()));
+    };
+    let settings = &deployment.config.model;
+    let recipe = Recipe {
+        family: settings.family.into(),
+        options: clv::fit::FitOptions::default(),
+        holdout_days: settings.holdout.map(days),
+        until,
+    };
+    let mut scribe = Scribe::new(deployment, Arc::clone(stopping))?;
+    let newest = scribe.archive.newest().map(|document| document.created_at);
+    // Somebody may have saved one while this one read.
+    if next(newest, every) > wall_clock() {
+        return Ok(Done::NotDue);
+    }
+    let learned = match learn(&books, &recipe, scribe.archive.in_force()) {
+        Ok(learned) => learned,
+        Err(why) => return Ok(Done::Refused(why.to_string())),
+    };
+    let saved = scribe.save(learned, Some(NOTE.to_owned()))?;
+    let verdict = Verdict::on(&saved, scribe.archive.in_force());
+    let version = saved.version;
+    tracing::info!(version, %verdict, "saved a model");
+    let promoted = false;
+    Ok(Done::Saved { version, promoted })
+}
+
+impl From<config::Family> for Family {
+    fn from(family: config::Family) -> Family {
+        match family {
+            config::Family::MbgNbd => Family::MbgNbd,
+            config::Family::BgNbd => Family::BgNbd,
+        }
+    }
+}
+
+/// Whole days of a holdout.
+#[must_use]
+pub fn days(holdout: Duration) -> i32 {
+    i32::try_from(holdout.as_secs() / 86_400).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_is_due_some_time_after_the_newest_and_at_once_where_there_is_none() {
+        let week = Duration::from_secs(7 * 86_400);
+        assert_eq!(next(None, week), TimeMs::MIN);
+        assert_eq!(next(Some(TimeMs(1_000)), week), TimeMs(604_801_000));
+        assert_eq!(days(week), 7);
+    }
+}
