@@ -50,7 +50,8 @@ pub struct FitArgs {
     #[command(flatten)]
     pub orders: Orders,
 
-    /// Take in orders until the end of this UTC day (by default the last with any); age is counted to it
+    /// Take in orders until the end of this UTC day, to which age is counted (by default that of stream time, of files
+    /// the last with anything about an order)
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub as_of: Option<TimeMs>,
 
@@ -148,7 +149,7 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub until: TimeMs,
 
-    /// Last UTC day that is predicted (by default the last with an order)
+    /// Last UTC day that is predicted (by default that of stream time, of files the last with anything about an order)
     #[arg(long, value_name = "DAY", value_parser = instant)]
     pub holdout_until: Option<TimeMs>,
 }

@@ -22,6 +22,8 @@ use crate::export::{Known, Profiles};
 pub struct Books {
     books: BTreeMap<Text, OrderBook>,
     definitions: Definitions,
+    /// Of tasks: how far time has come with them.
+    stream_time: Option<TimeMs>,
 }
 
 impl Books {
@@ -31,6 +33,7 @@ impl Books {
         Books {
             books: BTreeMap::new(),
             definitions,
+            stream_time: None,
         }
     }
 
@@ -39,6 +42,10 @@ impl Books {
     /// # Errors
     /// The state cannot be read.
     pub fn add(&mut self, tasks: &[Owned<TaskStore>]) -> Result<(), RuntimeError> {
+        let times = tasks.iter().map(|o| o.task.bookkeeping().clock.stream_time);
+        // A task that has consumed nothing stands at the beginning of time.
+        let times = times.filter(|time| *time > TimeMs::MIN);
+        self.stream_time = self.stream_time.max(times.max());
         for known in Profiles::new(tasks)? {
             let Known { owner, profile, .. } = known?;
             let Owner::Customer(customer) = owner else {
@@ -83,6 +90,15 @@ impl Books {
             span = Some((first.min(time), last.max(time)));
         }
         span.map(|(first, last)| (first.day(), last.day()))
+    }
+
+    /// The day to which ages are counted where no other is asked for: of tasks that of stream time, of events that of
+    /// the last fact about an order; `None` where there is nobody.
+    #[must_use]
+    pub fn present(&self) -> Option<Day> {
+        let (_, last) = self.span()?;
+        let stream = self.stream_time.map_or(last, TimeMs::day);
+        Some(last.max(stream))
     }
 
     /// The currency of amounts.
@@ -153,6 +169,7 @@ mod tests {
         books.take(&cancelled(Some("b"), 9));
         books.take(&cancelled(Some("a"), 11));
         assert_eq!(books.span(), Some((Day(9), Day(11))));
+        assert_eq!(books.present(), Some(Day(11)));
         let ids: Vec<_> = books
             .purchases(Day(11))
             .map(|(id, _)| id.as_str())

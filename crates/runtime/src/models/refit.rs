@@ -132,7 +132,7 @@ fn refit(
     stopping: &Stopping,
 ) -> Result<Done, RuntimeError> {
     let books = reading::books(deployment, &|| !stopping())?;
-    let Some((_, until)) = books.span() else {
+    let Some(until) = books.present() else {
         return Ok(Done::Refused("no customer has an order".to_owned()));
     };
     let settings = &deployment.config.model;

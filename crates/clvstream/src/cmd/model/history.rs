@@ -18,7 +18,7 @@ use crate::session;
 /// All customers of the files, or of the deployment.
 pub(super) struct Books {
     pub(super) all: models::Books,
-    /// The day of the last order fact.
+    /// The last day: see [`models::Books::present`].
     pub(super) last: Day,
     /// Of files: rows, or events of them, that could not be read.
     pub(super) rejected: Option<u64>,
@@ -61,7 +61,7 @@ impl Books {
             None => CliError::failure("the files have no order of a customer")
                 .hint("`clvstream mapping check` shows what a mapping makes of them"),
         };
-        let (_, last) = all.span().ok_or_else(nobody)?;
+        let last = all.present().ok_or_else(nobody)?;
         Ok(Books {
             all,
             last,
