@@ -17,7 +17,8 @@ Exit codes:
   2    wrong usage or configuration
   3    done, and there is something to see to (`mapping check`: rejected rows;
        `topics plan --exit-code`: topics to create or change; `status --exit-code`:
-       tasks without an owner, or with too few warm standbys)
+       tasks without an owner, or with too few warm standbys; `model promote`: refused,
+       as the model predicts worse)
   4    done, and what the topics hold is wrong (`verify`)
   130  interrupted before it was done; what was committed stays
 

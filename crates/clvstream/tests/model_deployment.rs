@@ -14,7 +14,10 @@ mod model_support;
 use std::path::Path;
 use std::process::Command;
 
-use model_support::{Sample, args_of, assert_equal, holdout, root, without_rejected};
+use model_support::{
+    Sample, args_of, assert_equal, assert_histograms, holdout, open, root, taken_from, versions,
+    without_rejected,
+};
 use serde_json::Value;
 
 /// Standard output of a call in the project's root, which has to end well.
@@ -61,7 +64,12 @@ fn assert_as_from_the_file(sample: &Sample) {
     let (from_file, wanted) = written(None, "file.csv", &args_of(sample));
     let (from_stream, found) = written(Some(&data), "stream.csv", &[]);
     assert_equal(&found, &wanted, sample.customers);
-    assert_eq!(from_stream, without_rejected(from_file));
+    let from_file = taken_from("files", without_rejected(from_file));
+    assert_eq!(taken_from("customers", from_stream), from_file);
+    // And from the histograms that the pipeline keeps.
+    let from_stream = json(Some(&data), &["model", "fit", "--json"]);
+    assert_eq!(taken_from("histograms", from_stream), from_file);
+    assert_histograms(&open(&settings(&data)));
     let evaluate = holdout(sample);
     let evaluate: Vec<&str> = evaluate.iter().map(String::as_str).collect();
     let from_stream = json(Some(&data), &evaluate);
@@ -71,7 +79,12 @@ fn assert_as_from_the_file(sample: &Sample) {
     let early = ["model", "fit", "--json", "--as-of", sample.until];
     let from_stream = json(Some(&data), &early);
     let from_file = json(None, &[&early[..], &args_of(sample)].concat());
-    assert_eq!(from_stream, without_rejected(from_file));
+    let from_file = taken_from("files", without_rejected(from_file));
+    assert_eq!(taken_from("customers", from_stream), from_file);
+}
+
+fn settings(data: &Path) -> [String; 1] {
+    [format!("data_dir={}", data.display())]
 }
 
 #[test]
@@ -195,4 +208,94 @@ fn models_are_saved_listed_and_shown() {
     assert!(said.starts_with("version 2, saved "), "{said}");
     assert!(said.contains("\nanother family\n"), "{said}");
     refused(&["show", "7"], 1, "there is no version 7");
+}
+
+#[test]
+fn a_model_is_promoted_where_it_predicts_no_worse_or_where_it_must() {
+    let name = "a_model_is_promoted_where_it_predicts_no_worse_or_where_it_must";
+    let Some(sample) = Sample::cdnow(name) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = Some(folder.path());
+    let promote = |args: &[&str]| outcome(data, &[&["model", "promote"], args].concat());
+    let save = |args: &[&str]| {
+        let fit = ["model", "fit", "--save", "--json"];
+        json(data, &[&fit[..], args].concat())["saved"].clone()
+    };
+    let in_force = || -> Vec<u64> {
+        let listed = json(data, &["model", "list", "--json"]);
+        let listed = listed.as_array().unwrap().clone().into_iter();
+        let in_force = listed.filter(|model| model["in_force"] == true);
+        in_force
+            .map(|model| model["version"].as_u64().unwrap())
+            .collect()
+    };
+    run(data, &["replay", "--mapping", sample.mapping, &sample.file]);
+    save(&[]);
+    let (code, _, said) = promote(&["7"]);
+    assert_eq!(
+        (code, said.contains("there is no version 7")),
+        (1, true),
+        "{said}"
+    );
+    let (code, said, _) = promote(&["1"]);
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "version 1 is in force: no model is in force\n")
+    );
+    let (code, said, _) = promote(&["1"]);
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "version 1 is in force already\n")
+    );
+    // The tasks have it once they have come to the record.
+    let tasks = || versions(&open(&settings(folder.path())));
+    assert_eq!(tasks(), [None; 4]);
+    run(data, &["run", "--drain"]);
+    assert_eq!(tasks(), [Some(1); 4]);
+
+    // One that was drawn far away from what the data say.
+    let second = save(&["--l2=1"]);
+    assert_eq!(second["holdout"]["in_force"]["version"], 1);
+    let (code, _, said) = promote(&["2"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("version 2 is not promoted: it predicts revenue worse than version 1"),
+        "{said}"
+    );
+    assert!(said.contains("--force promotes it all the same"), "{said}");
+    assert_eq!(in_force(), [1]);
+    assert_eq!(promote(&["2", "--force"]).0, 0);
+    assert_eq!(in_force(), [2]);
+    run(data, &["run", "--drain"]);
+    assert_eq!(tasks(), [Some(2); 4]);
+
+    // Back to what there was: as a version of its own, since tasks go forward only.
+    let (code, _, said) = promote(&["1"]);
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("version 2 is in force, and is later"),
+        "{said}"
+    );
+    let (code, said, _) = promote(&["1", "--force", "--json"]);
+    assert_eq!(code, 0);
+    let third: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&third["version"], &third["note"]),
+        (&3.into(), &"version 1 once more".into())
+    );
+    assert_eq!(in_force(), [3]);
+
+    // Two are saved beside the third; once one of them is in force the other is held against that.
+    save(&[]);
+    let fifth = save(&[]);
+    assert_eq!(fifth["holdout"]["in_force"]["version"], 3);
+    assert_eq!(promote(&["4"]).0, 0);
+    let (code, said, errors) = promote(&["5", "--json"]);
+    assert_eq!(code, 0, "{said}{errors}");
+    let fifth: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(fifth["holdout"]["in_force"]["version"], 4);
+    run(data, &["run", "--drain"]);
+    assert_eq!(tasks(), [Some(5); 4]);
 }

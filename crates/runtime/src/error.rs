@@ -124,6 +124,12 @@ pub enum RuntimeError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// Parameters that no model has.
+    #[error("version {version} has parameters that no model has: nothing was promoted")]
+    NoModel {
+        /// Which version.
+        version: u32,
+    },
     /// Another process writes models.
     #[error("another process has begun to write models since: nothing was written, run it again")]
     ModelsWritten,

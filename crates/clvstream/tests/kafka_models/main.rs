@@ -14,7 +14,11 @@ use std::process::Command;
 
 use fleet::{App, Instance, until};
 use kafkatest::Broker;
-use model_support::{Sample, args_of, assert_equal, holdout, root, without_rejected};
+use model_support::{
+    Sample, args_of, assert_equal, assert_histograms, holdout, open, root, taken_from, versions,
+    without_rejected,
+};
+use runtime::Deployment;
 use serde_json::Value;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clvstream");
@@ -64,15 +68,37 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     let found: Value = serde_json::from_str(&found).unwrap();
     let found_table = std::fs::read_to_string(file).unwrap();
     assert_equal(&found_table, &wanted_table, sample.customers);
-    assert_eq!(found, without_rejected(wanted));
+    let wanted = taken_from("files", without_rejected(wanted));
+    assert_eq!(taken_from("customers", found), wanted);
+    let found = app.run("reader", &["model", "fit", "--json", "--quiet"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!(taken_from("histograms", found), wanted);
+    assert_histograms(&seen(&app));
     let evaluate = holdout(&sample);
     let evaluate: Vec<&str> = evaluate.iter().map(String::as_str).collect();
     let found = app.run("reader", &[&evaluate[..], &["--quiet"]].concat());
     let found: Value = serde_json::from_str(&found).unwrap();
     let wanted = from_file(&[&evaluate[..], &args_of(&sample)].concat());
     assert_eq!(found, without_rejected(wanted));
+
+    // A model that is promoted while the instance runs comes to every task.
+    assert_eq!(versions(&seen(&app)), [None; 3]);
+    app.run("reader", &["model", "fit", "--save", "--quiet"]);
+    app.run("reader", &["model", "promote", "1", "--quiet"]);
+    until("every task has the model", || {
+        (versions(&seen(&app)) == [Some(1); 3]).then_some(())
+    });
     assert!(instance.is_running(), "{}", instance.log());
     end(instance);
+}
+
+/// The application as this process sees it.
+fn seen(app: &App) -> Deployment {
+    open(&[
+        format!("application_id={}", app.id),
+        format!("kafka.bootstrap={}", app.bootstrap()),
+        format!("data_dir={}", app.data_dir("onlooker").display()),
+    ])
 }
 
 fn end(mut instance: Instance) {
@@ -104,12 +130,13 @@ fn the_owner_of_the_first_task_fits_by_the_schedule_and_a_restart_makes_no_other
 
     let schedule = ["model.refit=7d", "model.family=bg_nbd"];
     let both = ["i0", "i1"].map(|name| app.start_with(name, &schedule));
-    let made = |instance: &Instance| {
-        instance.metric("clvstream_model_refits_total{outcome=\"kept\"}")
-            + instance.metric("clvstream_model_refits_total{outcome=\"promoted\"}")
-    };
+    let made =
+        |instance: &Instance| instance.metric("clvstream_model_refits_total{outcome=\"promoted\"}");
     until("one of the two has fitted a model", || {
         (both.iter().map(made).sum::<f64>() > 0.0).then_some(())
+    });
+    until("both tasks have it", || {
+        (versions(&seen(&app)) == [Some(1); 2]).then_some(())
     });
     both.into_iter().for_each(end);
     let list = || -> Value {
@@ -119,6 +146,7 @@ fn the_owner_of_the_first_task_fits_by_the_schedule_and_a_restart_makes_no_other
     let listed = list();
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     assert_eq!(listed[0]["family"], "bg_nbd");
+    assert_eq!(listed[0]["in_force"], true);
     assert_eq!(listed[0]["note"], "fitted by the schedule");
     assert_eq!(listed[0]["orders"]["customers"], sample.customers);
 

@@ -5,7 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
+use clv::histogram::{OrderHistogram, SpendHistogram};
+use domain::prediction::InForce;
+use engine::worker::Owned;
+use runtime::Deployment;
+use runtime::models::Books;
+use runtime::workers::wall_clock;
 use serde_json::Value;
+use store::TaskStore;
 
 /// The project's folder.
 pub fn root() -> PathBuf {
@@ -68,11 +75,55 @@ pub fn holdout(sample: &Sample) -> Vec<String> {
     args.map(str::to_owned).to_vec()
 }
 
-/// A report without the number of rejected rows, which a deployment does not tell.
+/// A report of files without the number of rejected rows, which a deployment does not tell.
 pub fn without_rejected(mut report: Value) -> Value {
     let rejected = report.as_object_mut().unwrap().remove("rejected");
     assert!(rejected.is_some_and(|n| n.is_u64()), "files have one");
     report
+}
+
+/// A report of a fit that was made to what it should be.
+pub fn taken_from(source: &str, mut report: Value) -> Value {
+    let found = report.as_object_mut().unwrap().remove("taken_from");
+    assert_eq!(found, Some(Value::from(source)));
+    report
+}
+
+/// The deployment as this process sees it.
+pub fn open(settings: &[String]) -> Deployment {
+    let loaded = config::parse("test", "", settings).unwrap();
+    Deployment::open(&loaded, None, wall_clock()).unwrap()
+}
+
+/// Version of the model that each task has.
+pub fn versions(deployment: &Deployment) -> Vec<Option<u32>> {
+    let tasks = deployment.open_all().unwrap();
+    let version = |owned: &Owned<TaskStore>| {
+        let definitions = owned.task.versions().current();
+        definitions.model.as_ref().map(InForce::version)
+    };
+    tasks.iter().map(version).collect()
+}
+
+/// That the histograms which the tasks keep are those of their customers' books, cell for cell.
+pub fn assert_histograms(deployment: &Deployment) {
+    let tasks = deployment.open_all().unwrap();
+    let mut books = Books::new((*deployment.setup.definitions).clone());
+    books.add(&tasks).unwrap();
+    let (mut orders, mut spend) = (OrderHistogram::default(), SpendHistogram::default());
+    for (_, statistics) in books.statistics(books.present().unwrap()) {
+        orders.add(&statistics);
+        spend.add(&statistics);
+    }
+    let (mut kept_orders, mut kept_spend) = (OrderHistogram::default(), SpendHistogram::default());
+    for owned in &tasks {
+        let kept = engine::cells::histograms(&owned.store).unwrap();
+        kept_orders.merge(&kept.0);
+        kept_spend.merge(&kept.1);
+    }
+    assert!(kept_orders.len() > 100);
+    assert_eq!(kept_orders.to_bytes(), orders.to_bytes());
+    assert_eq!(kept_spend.to_bytes(), spend.to_bytes());
 }
 
 /// Says where two tables of so many customers differ without printing all of them.

@@ -10,12 +10,13 @@ use engine::port::{OutRecord, TopicPartition};
 use engine::topics::Topics;
 use eventlog::{EmbeddedLog, LogView, StoredRecord};
 use kafkalog::{Cluster, KafkaLogError, Stopping};
+use wire::routed::Routed;
 
 use super::document::{Document, Learned};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::{Appender, Log};
-use crate::workers::wall_clock;
+use crate::workers::{controls, wall_clock};
 
 /// Records, and bytes, that are read at a time.
 const CHUNK: (usize, usize) = (500, 4 << 20);
@@ -168,6 +169,36 @@ impl<'a> Scribe<'a> {
         };
         self.write(&document, Vec::new())?;
         Ok(document)
+    }
+
+    /// Puts a version into force: every task gets it as a control record, in the transaction that marks it. One that is
+    /// not later than the version in force is written down once more as the next one, since tasks go forward only.
+    ///
+    /// # Errors
+    /// Its parameters are of no model, or nothing was written.
+    pub fn promote(&mut self, document: Document) -> Result<Document, RuntimeError> {
+        let version = document.version;
+        let in_force = self.archive.in_force().map_or(0, |d| d.version);
+        let newest = self.archive.newest().map_or(0, |d| d.version);
+        let now = wall_clock();
+        let promoted = match version > in_force {
+            true => Document {
+                promoted_at: Some(now),
+                ..document
+            },
+            false => Document {
+                version: newest.saturating_add(1),
+                created_at: now,
+                promoted_at: Some(now),
+                note: Some(format!("version {version} once more")),
+                ..document
+            },
+        };
+        let parameters = promoted.parameters();
+        let parameters = parameters.ok_or(RuntimeError::NoModel { version })?;
+        let control = Routed::Model(parameters);
+        self.write(&promoted, controls(self.deployment, &control))?;
+        Ok(promoted)
     }
 
     fn write(&mut self, document: &Document, with: Vec<OutRecord>) -> Result<(), RuntimeError> {

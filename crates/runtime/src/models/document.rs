@@ -10,6 +10,7 @@ use clv::beta_geometric::{BetaGeometric, Variant};
 use clv::fit::{Estimate, FitOptions, Fitted};
 use clv::gamma_gamma::GammaGamma;
 use clv::model::OrderModel;
+use domain::prediction::{self, ModelParameters};
 use domain::time::{Day, TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -277,18 +278,44 @@ fn part<M, P>(fitted: &Fitted<M>, parameters: P) -> Part<P> {
     }
 }
 
+impl Document {
+    /// The model as tasks take it; `None` where no model has such parameters.
+    #[must_use]
+    pub fn parameters(&self) -> Option<ModelParameters> {
+        let orders = self.learned.beta_geometric();
+        let spend = self.learned.spend_model();
+        let is_valid = orders.is_valid() && spend.is_none_or(|spend| spend.is_valid());
+        is_valid.then_some(ModelParameters {
+            version: self.version,
+            family: match self.learned.family {
+                Family::BgNbd => prediction::Family::BgNbd,
+                Family::MbgNbd => prediction::Family::MbgNbd,
+            },
+            r: orders.r,
+            alpha: orders.alpha,
+            a: orders.a,
+            b: orders.b,
+            spend: spend.map(|GammaGamma { p, q, v }| prediction::SpendParameters { p, q, v }),
+        })
+    }
+}
+
 impl Learned {
     /// The model of orders.
     #[must_use]
     pub fn order_model(&self) -> OrderModel {
+        OrderModel::BetaGeometric(self.beta_geometric())
+    }
+
+    fn beta_geometric(&self) -> BetaGeometric {
         let OrderParameters { r, alpha, a, b } = self.orders.parameters;
-        OrderModel::BetaGeometric(BetaGeometric {
+        BetaGeometric {
             variant: self.family.variant(),
             r: r.value,
             alpha: alpha.value,
             a: a.value,
             b: b.value,
-        })
+        }
     }
 
     /// The model of spend, in units of the currency.
@@ -442,5 +469,15 @@ pub(super) mod tests {
         };
         assert_eq!(learned.order_model(), OrderModel::BetaGeometric(expected));
         assert_eq!(learned.spend_model(), None);
+    }
+
+    #[test]
+    fn parameters_of_no_model_are_none_that_tasks_get() {
+        let parameters = document(3).parameters().expect("a model");
+        assert_eq!((parameters.version, parameters.r), (3, 0.5));
+        assert_eq!(parameters.family, prediction::Family::MbgNbd);
+        let mut wrong = document(3);
+        wrong.learned.orders.parameters.alpha.value = 0.0;
+        assert_eq!(wrong.parameters(), None);
     }
 }

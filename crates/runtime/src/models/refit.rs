@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::Promote;
 use domain::time::TimeMs;
 use kafkalog::Stopping;
 use server::RefitOutcome;
@@ -156,7 +157,10 @@ fn refit(
     let verdict = Verdict::on(&saved, scribe.archive.in_force());
     let version = saved.version;
     tracing::info!(version, %verdict, "saved a model");
-    let promoted = false;
+    let promoted = settings.promote == Promote::NotWorse && !verdict.forbids();
+    if promoted {
+        scribe.promote(saved)?;
+    }
     Ok(Done::Saved { version, promoted })
 }
 

@@ -122,7 +122,7 @@ pub(super) fn run(
         grouped(customers.len() as u64),
         books.currency()
     )?;
-    fits::tell_rejected(&books, out)?;
+    fits::tell_rejected(books.rejected, out)?;
     writeln!(out)?;
     fits::render(&fits, out)?;
     render(&scores, out)

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use ::config::Loaded;
 use clv::fit::{FitError, Fitted};
+use domain::money::Currency;
 use domain::purchases::Statistics;
 use domain::time::Day;
-use runtime::models::{Document, Fits};
+use runtime::models::{Document, Fits, Verdict};
 use serde::Serialize;
 
-use super::history::Books;
-use super::{FitArgs, Orders, save};
+use super::history::{Books, Tables};
+use super::{FitArgs, save};
 use crate::cmd::export::{ExportFormat, Target, to_target};
 use crate::error::CliError;
 use crate::render::{grouped, table};
@@ -147,6 +148,8 @@ pub(super) fn render(fits: &Fits, out: &mut dyn Write) -> Result<(), CliError> {
 #[derive(Serialize)]
 struct Report {
     as_of: String,
+    /// `files`, the deployment's `customers`, or the `histograms` that its tasks keep.
+    taken_from: &'static str,
     currency: String,
     /// Of files; what a deployment rejected is in its dead letters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,49 +159,105 @@ struct Report {
     saved: Option<Document>,
 }
 
+/// Fits, and what they were made to.
+struct Made {
+    taken_from: &'static str,
+    day: Day,
+    customers: u64,
+    currency: Currency,
+    rejected: Option<u64>,
+    fits: Fits,
+    saved: Option<(Document, Verdict)>,
+}
+
 /// `clvstream model fit`
 pub(super) fn run(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CliError> {
-    let Orders { json, .. } = args.orders;
+    // The tables have the present, of no customer by name, and no earlier day to hold out from.
+    let of_customers = args.as_of.is_some() || args.histories.is_some() || args.save.save;
+    let made = match args.orders.names_files() || of_customers {
+        true => of_books(args, loaded, out)?,
+        false => of_tables(args, loaded)?,
+    };
+    match args.orders.json {
+        true => print_json(made, out),
+        false => print(&made, out),
+    }
+}
+
+/// Fits to all customers' books.
+fn of_books(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<Made, CliError> {
     let books = Books::read(&args.orders, loaded)?;
     let day = args.as_of.map_or(books.last, |at| at.day());
     if let Some(file) = &args.histories {
         write_histories(&books, day, file, out)?;
     }
     let customers: Vec<Statistics> = books.all.statistics(day).map(|(_, s)| s).collect();
-    let fits = Fits::of(
-        &customers,
+    let options = args.orders.options();
+    Ok(Made {
+        taken_from: match books.deployment {
+            Some(_) => "customers",
+            None => "files",
+        },
         day,
-        books.minor_per_unit(),
-        &args.orders.options(),
-    );
-    let saved = match args.save.save {
-        true => Some(save::save(args, &books, day)?),
-        false => None,
+        customers: customers.len() as u64,
+        currency: books.currency(),
+        rejected: books.rejected,
+        fits: Fits::of(&customers, day, books.minor_per_unit(), &options),
+        saved: match args.save.save {
+            true => Some(save::save(args, &books, day)?),
+            false => None,
+        },
+    })
+}
+
+/// Fits to the histograms that the tasks keep.
+fn of_tables(args: &FitArgs, loaded: &Loaded) -> Result<Made, CliError> {
+    let tables = Tables::read(loaded)?;
+    let (orders, spend) = (&tables.orders, &tables.spend);
+    let options = args.orders.options();
+    Ok(Made {
+        taken_from: "histograms",
+        day: tables.last,
+        customers: u64::try_from(orders.customers()).unwrap_or(0),
+        currency: tables.currency,
+        rejected: None,
+        fits: Fits::of_histograms(orders, spend, tables.last, tables.minor_per_unit, &options),
+        saved: None,
+    })
+}
+
+fn print_json(made: Made, out: &mut dyn Write) -> Result<(), CliError> {
+    let report = Report {
+        as_of: made.day.to_string(),
+        taken_from: made.taken_from,
+        currency: made.currency.to_string(),
+        rejected: made.rejected,
+        fits: all(&made.fits),
+        saved: made.saved.map(|(document, _)| document),
     };
-    if json {
-        let report = Report {
-            as_of: day.to_string(),
-            currency: books.currency().to_string(),
-            rejected: books.rejected,
-            fits: all(&fits),
-            saved: saved.map(|(document, _)| document),
-        };
-        serde_json::to_writer_pretty(&mut *out, &report)?;
-        writeln!(out)?;
-    } else {
-        writeln!(
-            out,
-            "{} customers as of {day}; times in days, amounts in {}",
-            grouped(customers.len() as u64),
-            books.currency()
-        )?;
-        tell_rejected(&books, out)?;
-        writeln!(out)?;
-        render(&fits, out)?;
-        if let Some((document, verdict)) = &saved {
-            save::tell(document, verdict, out)?;
-        }
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    writeln!(out)?;
+    none_is_a_failure(&made.fits)
+}
+
+fn print(made: &Made, out: &mut dyn Write) -> Result<(), CliError> {
+    writeln!(
+        out,
+        "{} customers as of {}; times in days, amounts in {}",
+        grouped(made.customers),
+        made.day,
+        made.currency
+    )?;
+    tell_rejected(made.rejected, out)?;
+    writeln!(out)?;
+    render(&made.fits, out)?;
+    if let Some((document, verdict)) = &made.saved {
+        save::tell(document, verdict, out)?;
     }
+    none_is_a_failure(&made.fits)
+}
+
+fn none_is_a_failure(fits: &Fits) -> Result<(), CliError> {
     match fits.orders.iter().all(|(_, fit)| fit.is_err()) {
         true => Err(
             CliError::failure("no model of orders can be fitted to these customers")
@@ -240,8 +299,8 @@ fn write_histories(
     })
 }
 
-pub(super) fn tell_rejected(books: &Books, out: &mut dyn Write) -> Result<(), CliError> {
-    match books.rejected {
+pub(super) fn tell_rejected(rejected: Option<u64>, out: &mut dyn Write) -> Result<(), CliError> {
+    match rejected {
         None | Some(0) => Ok(()),
         Some(rejected) => Ok(writeln!(
             out,

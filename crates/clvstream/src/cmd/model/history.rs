@@ -4,13 +4,16 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::config::{Config, Loaded};
+use clv::histogram::{OrderHistogram, SpendHistogram};
 use domain::definitions::Definitions;
 use domain::money::Currency;
 use domain::time::{Day, TimeMs};
+use engine::cells::histograms;
 use runtime::deployment::input_rules;
 use runtime::{Deployment, models};
 
 use super::Orders;
+use crate::cmd::export::stream_time;
 use crate::cmd::mapping::{open, read_mapping};
 use crate::error::CliError;
 use crate::session;
@@ -56,8 +59,7 @@ impl Books {
             }
         };
         let nobody = || match &deployment {
-            Some(_) => CliError::failure("no customer of the deployment has an order")
-                .hint("`clvstream replay` loads history; --mapping and INPUT fit to files"),
+            Some(_) => nobody_here(),
             None => CliError::failure("the files have no order of a customer")
                 .hint("`clvstream mapping check` shows what a mapping makes of them"),
         };
@@ -81,8 +83,47 @@ impl Books {
     }
 }
 
+fn nobody_here() -> CliError {
+    CliError::failure("no customer of the deployment has an order")
+        .hint("`clvstream replay` loads history; --mapping and INPUT fit to files")
+}
+
+/// The histograms of all customers of the deployment, as its tasks keep them.
+pub(super) struct Tables {
+    pub(super) orders: OrderHistogram,
+    pub(super) spend: SpendHistogram,
+    /// The day of stream time.
+    pub(super) last: Day,
+    pub(super) currency: Currency,
+    pub(super) minor_per_unit: f64,
+}
+
+impl Tables {
+    /// Adds up what the tasks of the configured deployment have.
+    pub(super) fn read(loaded: &Loaded) -> Result<Tables, CliError> {
+        let deployment = session::open(loaded, None)?;
+        let tasks = deployment.open_all()?;
+        let (mut orders, mut spend) = (OrderHistogram::default(), SpendHistogram::default());
+        for owned in &tasks {
+            let kept = histograms(&owned.store).map_err(CliError::failure)?;
+            orders.merge(&kept.0);
+            spend.merge(&kept.1);
+        }
+        let last = orders.iter().map(|(_, _, last, _)| last).max();
+        let last = last.ok_or_else(nobody_here)?;
+        let currency = deployment.setup.definitions.currency;
+        Ok(Tables {
+            orders,
+            spend,
+            last: last.max(stream_time(&tasks).day()),
+            currency,
+            minor_per_unit: 10_f64.powi(i32::from(currency.decimals)),
+        })
+    }
+}
+
 /// Those of the deployment. On Kafka whoever works on it is not disturbed.
-fn of_deployment(deployment: &Deployment) -> Result<models::Books, CliError> {
+pub(super) fn of_deployment(deployment: &Deployment) -> Result<models::Books, CliError> {
     let mut books = models::Books::new((*deployment.setup.definitions).clone());
     books.add(&deployment.open_all()?)?;
     Ok(books)

@@ -84,8 +84,15 @@ pub(super) fn tell(
             writeln!(out, "no holdout: {}", why.unwrap_or("none was taken"))?;
         }
     }
-    writeln!(out, "{verdict}")?;
-    Ok(())
+    let may = if verdict.forbids() {
+        "not be promoted unless with --force"
+    } else {
+        "be promoted"
+    };
+    Ok(writeln!(
+        out,
+        "it may {may}: {verdict}\n`clvstream model promote {version}` puts it into force"
+    )?)
 }
 
 /// Which days were held out, of how many customers.
