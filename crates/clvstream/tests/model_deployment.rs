@@ -10,6 +10,9 @@
 
 #[path = "model_support/mod.rs"]
 mod model_support;
+#[allow(dead_code, reason = "shared with tests that need all of it")]
+#[path = "service/process.rs"]
+mod process;
 
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +21,7 @@ use model_support::{
     Sample, args_of, assert_equal, assert_histograms, holdout, open, root, taken_from, versions,
     without_rejected,
 };
+use process::{Process, Samples, until};
 use serde_json::Value;
 
 /// Standard output of a call in the project's root, which has to end well.
@@ -298,4 +302,62 @@ fn a_model_is_promoted_where_it_predicts_no_worse_or_where_it_must() {
     assert_eq!(fifth["holdout"]["in_force"]["version"], 4);
     run(data, &["run", "--drain"]);
     assert_eq!(tasks(), [Some(5); 4]);
+    // What the topics hold is what comes of what was consumed, promotions included.
+    run(data, &["verify"]);
+}
+
+#[test]
+fn an_embedded_service_fits_by_the_schedule_and_a_restart_makes_no_other() {
+    let name = "an_embedded_service_fits_by_the_schedule_and_a_restart_makes_no_other";
+    let Some(sample) = Sample::cdnow(name) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = Some(folder.path());
+    run(data, &["replay", "--mapping", sample.mapping, &sample.file]);
+    let start = || {
+        let data = format!("--set=data_dir={}", folder.path().display());
+        let serve = ["run", "--log-format=json", "--set=http.listen=127.0.0.1:0"];
+        Process::start(
+            folder.path(),
+            &[
+                &serve[..],
+                &[&data, "--set=model.refit=7d", "--set=model.holdout=39w"],
+            ]
+            .concat(),
+        )
+    };
+    let mut service = start();
+    let address = service.logged("running")["http"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let fitted = service.logged("fitted a model by the schedule");
+    assert_eq!(
+        (&fitted["version"], &fitted["promoted"]),
+        (&1.into(), &true.into())
+    );
+    let control = "clvstream_records_total{outcome=\"control\"}";
+    until("every task has come to the model", || {
+        Samples::of(&address).one(control) >= 4.0
+    });
+    let refits = |of: &str| format!("clvstream_model_refits_total{{outcome={of:?}}}");
+    assert_eq!(Samples::of(&address).one(&refits("promoted")), 1.0);
+    assert_eq!(service.terminate(), 0);
+    assert_eq!(versions(&open(&settings(folder.path()))), [Some(1); 4]);
+
+    // The same as a command makes of the same orders.
+    let saved = json(data, &["model", "show", "1", "--json"]);
+    assert_eq!(saved["holdout"]["until"], "1997-09-30");
+    let made = ["model", "fit", "--save", "--holdout=39w", "--json"];
+    let made = &json(data, &made)["saved"];
+    for of in ["family", "data", "currency", "asked", "orders", "spend"] {
+        assert_eq!(saved[of], made[of], "{of}");
+    }
+
+    let mut service = start();
+    service.logged("the next model is fitted when it is due");
+    assert_eq!(service.terminate(), 0);
+    let listed = json(data, &["model", "list", "--json"]);
+    assert_eq!(listed.as_array().unwrap().len(), 2);
 }

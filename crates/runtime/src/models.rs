@@ -7,10 +7,12 @@ mod archive;
 mod books;
 mod document;
 mod fits;
+mod histories;
 mod holdout;
 mod learn;
 mod reading;
 pub(crate) mod refit;
+mod tables;
 mod verdict;
 
 pub use archive::{Archive, Scribe};
@@ -20,7 +22,9 @@ pub use document::{
     Scores, SpendParameters, Window,
 };
 pub use fits::Fits;
+pub use histories::Histories;
 pub use holdout::{Customer, Predicted, customers, predicted_by};
 pub use learn::{Recipe, hold_out, learn};
 pub use refit::days;
+pub use tables::Tables;
 pub use verdict::{Compared, Verdict};

@@ -88,6 +88,7 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     until("every task has the model", || {
         (versions(&seen(&app)) == [Some(1); 3]).then_some(())
     });
+    app.run("reader", &["verify", "--quiet"]);
     assert!(instance.is_running(), "{}", instance.log());
     end(instance);
 }

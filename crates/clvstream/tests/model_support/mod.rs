@@ -4,12 +4,13 @@
 #![allow(dead_code, reason = "no test crate needs all of it")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clv::histogram::{OrderHistogram, SpendHistogram};
 use domain::prediction::InForce;
 use engine::worker::Owned;
 use runtime::Deployment;
-use runtime::models::Books;
+use runtime::models::{Books, Tables};
 use runtime::workers::wall_clock;
 use serde_json::Value;
 use store::TaskStore;
@@ -108,22 +109,17 @@ pub fn versions(deployment: &Deployment) -> Vec<Option<u32>> {
 /// That the histograms which the tasks keep are those of their customers' books, cell for cell.
 pub fn assert_histograms(deployment: &Deployment) {
     let tasks = deployment.open_all().unwrap();
-    let mut books = Books::new((*deployment.setup.definitions).clone());
+    let mut books = Books::new(Arc::clone(&deployment.setup.definitions));
     books.add(&tasks).unwrap();
     let (mut orders, mut spend) = (OrderHistogram::default(), SpendHistogram::default());
     for (_, statistics) in books.statistics(books.present().unwrap()) {
         orders.add(&statistics);
         spend.add(&statistics);
     }
-    let (mut kept_orders, mut kept_spend) = (OrderHistogram::default(), SpendHistogram::default());
-    for owned in &tasks {
-        let kept = engine::cells::histograms(&owned.store).unwrap();
-        kept_orders.merge(&kept.0);
-        kept_spend.merge(&kept.1);
-    }
-    assert!(kept_orders.len() > 100);
-    assert_eq!(kept_orders.to_bytes(), orders.to_bytes());
-    assert_eq!(kept_spend.to_bytes(), spend.to_bytes());
+    let kept = Tables::of(&tasks).unwrap();
+    assert!(kept.orders.len() > 100);
+    assert_eq!(kept.orders.to_bytes(), orders.to_bytes());
+    assert_eq!(kept.spend.to_bytes(), spend.to_bytes());
 }
 
 /// Says where two tables of so many customers differ without printing all of them.

@@ -23,7 +23,7 @@ pub(super) fn read_model(reader: &mut Reader<'_>) -> Model {
     let Or(refit, _) = section.checked(
         "refit",
         Or::<Duration, Off>::word(),
-        "How often a model is fitted by itself, counted from when the last one was saved. Whoever owns task 0 does it, beside its other work; it takes memory for all customers' orders.",
+        "How often a model is fitted by itself, counted from when the last one was saved. Whoever owns task 0 does it, beside its other work; while it fits it needs some hundred bytes of memory a customer, and as much of the disk again as the state of all tasks takes.",
         |every: &Or<Duration, Off>| match &every.0 {
             Some(every) => within_time(HOUR, LONGEST)(every),
             None => Ok(()),

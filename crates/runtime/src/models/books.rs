@@ -4,6 +4,7 @@
 //! visitors are no customers, and are left out. All books are held in memory at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use domain::definitions::Definitions;
 use domain::event::{Event, Owner, Text};
@@ -14,6 +15,7 @@ use domain::time::{DAY_MS, Day, TimeMs};
 use engine::worker::Owned;
 use store::TaskStore;
 
+use super::tables::stream_time;
 use crate::error::RuntimeError;
 use crate::export::{Known, Profiles};
 
@@ -21,7 +23,7 @@ use crate::export::{Known, Profiles};
 #[derive(Clone, Debug)]
 pub struct Books {
     books: BTreeMap<Text, OrderBook>,
-    definitions: Definitions,
+    definitions: Arc<Definitions>,
     /// Of tasks: how far time has come with them.
     stream_time: Option<TimeMs>,
 }
@@ -29,7 +31,7 @@ pub struct Books {
 impl Books {
     /// Nobody's yet; revenue is what `definitions` count.
     #[must_use]
-    pub fn new(definitions: Definitions) -> Books {
+    pub fn new(definitions: Arc<Definitions>) -> Books {
         Books {
             books: BTreeMap::new(),
             definitions,
@@ -42,24 +44,22 @@ impl Books {
     /// # Errors
     /// The state cannot be read.
     pub fn add(&mut self, tasks: &[Owned<TaskStore>]) -> Result<(), RuntimeError> {
-        let times = tasks.iter().map(|o| o.task.bookkeeping().clock.stream_time);
-        // A task that has consumed nothing stands at the beginning of time.
-        let times = times.filter(|time| *time > TimeMs::MIN);
-        self.stream_time = self.stream_time.max(times.max());
-        for known in Profiles::new(tasks)? {
-            let Known { owner, profile, .. } = known?;
-            let Owner::Customer(customer) = owner else {
-                continue;
-            };
-            let mut book = profile.live.book;
-            if book.orders.is_empty() && book.refunds.is_empty() {
-                continue;
-            }
+        self.stream_time = self.stream_time.max(stream_time(tasks));
+        each_book(tasks, |customer, mut book| {
             // What was bought is of no interest here, and may be most of a book.
             book.products = Vec::new();
             self.books.insert(customer, book);
-        }
-        Ok(())
+        })
+    }
+
+    /// What counts as revenue.
+    pub(super) fn definitions(&self) -> &Arc<Definitions> {
+        &self.definitions
+    }
+
+    /// All, in the order of customers' ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OrderBook> {
+        self.books.values()
     }
 
     /// Takes in an order, cancellation or refund of a customer. Other events change nothing.
@@ -128,6 +128,26 @@ impl Books {
     }
 }
 
+/// Hands over the books that the profiles of `tasks` hold, of those who have one.
+///
+/// # Errors
+/// The state cannot be read.
+pub(super) fn each_book(
+    tasks: &[Owned<TaskStore>],
+    mut each: impl FnMut(Text, OrderBook),
+) -> Result<(), RuntimeError> {
+    for known in Profiles::new(tasks)? {
+        let Known { owner, profile, .. } = known?;
+        let book = profile.live.book;
+        if let Owner::Customer(customer) = owner
+            && !(book.orders.is_empty() && book.refunds.is_empty())
+        {
+            each(customer, book);
+        }
+    }
+    Ok(())
+}
+
 /// When the parts of an order or refund were recorded, and when it was cancelled.
 fn times(entry: &Entry) -> impl Iterator<Item = TimeMs> {
     let lines = entry.lines.iter().map(|line| line.time);
@@ -162,7 +182,7 @@ mod tests {
             code: *b"USD",
             decimals: 2,
         });
-        let mut books = Books::new(definitions);
+        let mut books = Books::new(Arc::new(definitions));
         books.take(&cancelled(None, 7));
         assert!(books.is_empty());
         assert_eq!(books.span(), None);

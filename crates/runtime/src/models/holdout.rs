@@ -3,7 +3,7 @@
 use clv::gamma_gamma::GammaGamma;
 use clv::history::History;
 use clv::model::OrderModel;
-use domain::purchases::Statistics;
+use domain::purchases::{Purchases, Statistics};
 use domain::time::Day;
 
 use super::Books;
@@ -36,22 +36,30 @@ pub struct Predicted {
 #[must_use]
 pub fn customers(books: &Books, until: Day, end: Day) -> Vec<Customer> {
     let unit = books.minor_per_unit();
-    let money = |minor: i64| minor as f64 / unit;
     books
         .purchases(until)
         .zip(books.purchases(end))
-        .filter_map(|((_, before), (_, after))| {
-            let statistics = before.statistics()?;
-            let (_, in_all) = before.between(Day(i32::MIN), until);
-            let (orders, revenue) = after.between(until, end);
-            Some(Customer {
-                statistics,
-                spent_in_all: money(in_all.0),
-                orders: f64::from(orders),
-                revenue: money(revenue.0),
-            })
-        })
+        .filter_map(|((_, before), (_, after))| customer(&before, &after, until, end, unit))
         .collect()
+}
+
+/// One whose purchases were `before` at the end of `until`, and `after` at that of `end`; `None` where there was no order.
+pub(super) fn customer(
+    before: &Purchases,
+    after: &Purchases,
+    until: Day,
+    end: Day,
+    minor_per_unit: f64,
+) -> Option<Customer> {
+    let money = |minor: i64| minor as f64 / minor_per_unit;
+    let (_, in_all) = before.between(Day(i32::MIN), until);
+    let (orders, revenue) = after.between(until, end);
+    Some(Customer {
+        statistics: before.statistics()?,
+        spent_in_all: money(in_all.0),
+        orders: f64::from(orders),
+        revenue: money(revenue.0),
+    })
 }
 
 /// What a model of orders, with one of spend where there is one, says at the end of `until` of the `days`

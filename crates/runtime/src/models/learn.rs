@@ -10,16 +10,9 @@ use clv::model::OrderModel;
 use domain::purchases::Statistics;
 use domain::time::Day;
 
-use super::Books;
-use super::document::{
-    Document, Family, Holdout, Learned, OfVersion, Part, Scored, Scores, Window,
-};
-use super::holdout::{Customer, Predicted, customers, predicted_by};
-
-/// The longest holdout that is taken unasked, in days.
-const LONGEST: i32 = 91;
-/// The part of the data that it is at most.
-const PART: i32 = 4;
+use super::document::{Document, Family, Holdout, Learned, OfVersion, Part, Scored, Scores};
+use super::histories::Histories;
+use super::holdout::{Customer, Predicted, predicted_by};
 
 /// What is to be fitted, and how.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -28,10 +21,6 @@ pub struct Recipe {
     pub family: Family,
     /// How it is fitted.
     pub options: FitOptions,
-    /// Days that are held out; `None`: 91, or a quarter of the span of the data where that is less.
-    pub holdout_days: Option<i32>,
-    /// The last day that counts.
-    pub until: Day,
 }
 
 type Pair = (Fitted<BetaGeometric>, Result<Fitted<GammaGamma>, FitError>);
@@ -41,24 +30,21 @@ type Pair = (Fitted<BetaGeometric>, Result<Fitted<GammaGamma>, FitError>);
 /// # Errors
 /// No model of orders can be fitted to these customers.
 pub fn learn(
-    books: &Books,
+    histories: &Histories,
     recipe: &Recipe,
     in_force: Option<&Document>,
 ) -> Result<Learned, FitError> {
-    let until = recipe.until;
-    let first = books.span().map_or(until, |(first, _)| first);
-    let statistics: Vec<Statistics> = books.statistics(until).map(|(_, s)| s).collect();
-    let unit = books.minor_per_unit();
-    let (orders, spend) = fit(&statistics, until, unit, recipe)?;
-    let held_out = hold_out(books, recipe, Window { first, until }, in_force);
-    let (holdout, holdout_refused) = match held_out {
+    let data = histories.data;
+    let unit = histories.minor_per_unit();
+    let (orders, spend) = fit(histories.now.iter(), data.until, unit, recipe)?;
+    let (holdout, holdout_refused) = match hold_out(histories, recipe, in_force) {
         Ok(holdout) => (Some(holdout), None),
         Err(why) => (None, Some(why)),
     };
     Ok(Learned {
         family: recipe.family,
-        data: Window { first, until },
-        currency: books.currency().to_string(),
+        data,
+        currency: histories.currency().to_string(),
         asked: recipe.options.into(),
         orders: Part::of_orders(&orders),
         spend_refused: spend.as_ref().err().map(ToString::to_string),
@@ -68,40 +54,32 @@ pub fn learn(
     })
 }
 
-/// Holds a model of `recipe` and one that is in force against the last days of `data`.
+/// Holds a model of `recipe` that was fitted without the last days, and one that is in force, against these days.
 ///
 /// # Errors
 /// There is too little data to do so, in words.
 pub fn hold_out(
-    books: &Books,
+    histories: &Histories,
     recipe: &Recipe,
-    data: Window,
     in_force: Option<&Document>,
 ) -> Result<Holdout, String> {
-    let span = data.until.0.saturating_sub(data.first.0).saturating_add(1);
-    let days = recipe.holdout_days.unwrap_or(LONGEST.min(span / PART));
-    if days < 1 || days >= span {
-        return Err(format!(
-            "the data are of {span} days, which leaves none to hold out or to fit to"
-        ));
-    }
-    let until = Day(data.until.0 - days);
-    let customers = customers(books, until, data.until);
-    let statistics: Vec<Statistics> = customers.iter().map(|c| c.statistics).collect();
-    let unit = books.minor_per_unit();
-    let fitted = fit(&statistics, until, unit, recipe);
+    let days = histories.days.clone()?;
+    let (until, end) = (Day(histories.data.until.0 - days), histories.data.until);
+    let customers = &histories.then;
+    let unit = histories.minor_per_unit();
+    let fitted = fit(customers.iter().map(|c| &c.statistics), until, unit, recipe);
     let (orders, spend) = fitted.map_err(|why| format!("without the last {days} days: {why}"))?;
     let predicted = |orders: &OrderModel, spend: Option<&GammaGamma>| {
         let days = f64::from(days);
-        let predicted = predicted_by(orders, spend, &customers, until, days, unit);
-        scored(&predicted, &customers)
+        let predicted = predicted_by(orders, spend, customers, until, days, unit);
+        scored(&predicted, customers)
     };
     let orders = OrderModel::BetaGeometric(orders.model);
     let spend = spend.ok().map(|fitted| fitted.model);
     let nobody = || "nobody had ordered before the last days".to_owned();
     Ok(Holdout {
         until,
-        end: data.until,
+        end,
         customers: customers.len(),
         scores: predicted(&orders, spend.as_ref()).ok_or_else(nobody)?,
         in_force: in_force.and_then(|document| {
@@ -115,8 +93,8 @@ pub fn hold_out(
     })
 }
 
-fn fit(
-    customers: &[Statistics],
+fn fit<'a>(
+    customers: impl Iterator<Item = &'a Statistics>,
     day: Day,
     minor_per_unit: f64,
     recipe: &Recipe,

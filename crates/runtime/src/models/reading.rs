@@ -1,13 +1,14 @@
 //! Customers' orders out of the changelog, beside whoever works on the tasks.
 //!
-//! Task by task, into a store that is thrown away: of tasks that are being worked on each is as it was at an
-//! instant of its own, which a fit to all customers does not mind.
+//! Into stores that are thrown away, which take as much of the disk as the state does. Of tasks that are being worked
+//! on each is as it was at an instant of its own, which a fit to all customers does not mind.
+
+use std::path::Path;
 
 use engine::task::Task;
 use engine::worker::Owned;
 use store::TaskStore;
 
-use super::Books;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::Log;
@@ -15,32 +16,24 @@ use crate::log::Log;
 /// How many records are read between two looks at whether to go on.
 const STRIDE: u64 = 10_000;
 
-/// All customers' books as the changelog has them.
+/// Every task as the changelog has it, its store in the folder `dir`.
 ///
 /// # Errors
 /// The changelog cannot be read; [`RuntimeError::Interrupted`] when `going_on` says no.
-pub(crate) fn books(
+pub(super) fn tasks(
     deployment: &Deployment,
+    dir: &Path,
     going_on: &dyn Fn() -> bool,
-) -> Result<Books, RuntimeError> {
-    let data = deployment.data_dir();
-    let dir = tempfile::Builder::new()
-        .prefix("looking-")
-        .tempdir_in(data)
-        .map_err(|e| RuntimeError::folder(data, e))?;
-    let mut books = Books::new((*deployment.setup.definitions).clone());
+) -> Result<Vec<Owned<TaskStore>>, RuntimeError> {
+    let mut tasks = Vec::new();
     for task in 0..deployment.config.partitions {
-        let place = dir.path().join(task.to_string());
-        let mut store = deployment.open_store_in(&place, task)?;
+        let mut store = deployment.open_store_in(&dir.join(task.to_string()), task)?;
         fill(deployment, task, &mut store, going_on)?;
         let inputs = deployment.inputs_of(task);
         let task = Task::open(task, deployment.setup.clone(), inputs, &store)?;
-        let owned = [Owned { task, store }];
-        books.add(&owned)?;
-        drop(owned);
-        std::fs::remove_dir_all(&place).map_err(|e| RuntimeError::folder(&place, e))?;
+        tasks.push(Owned { task, store });
     }
-    Ok(books)
+    Ok(tasks)
 }
 
 fn fill(

@@ -6,15 +6,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clv::fit::FitOptions;
 use config::Promote;
 use domain::time::TimeMs;
 use kafkalog::Stopping;
 use server::RefitOutcome;
 
 use super::archive::{Archive, Scribe};
+use super::books::each_book;
 use super::document::Family;
+use super::histories::Histories;
 use super::learn::{Recipe, learn};
 use super::reading;
+use super::tables::Tables;
 use super::verdict::Verdict;
 use crate::deployment::{Deployment, millis};
 use crate::error::RuntimeError;
@@ -132,16 +136,13 @@ fn refit(
     every: Duration,
     stopping: &Stopping,
 ) -> Result<Done, RuntimeError> {
-    let books = reading::books(deployment, &|| !stopping())?;
-    let Some(until) = books.present() else {
+    let Some(histories) = histories(deployment, &|| !stopping())? else {
         return Ok(Done::Refused("no customer has an order".to_owned()));
     };
     let settings = &deployment.config.model;
     let recipe = Recipe {
         family: settings.family.into(),
-        options: clv::fit::FitOptions::default(),
-        holdout_days: settings.holdout.map(days),
-        until,
+        options: FitOptions::default(),
     };
     let mut scribe = Scribe::new(deployment, Arc::clone(stopping))?;
     let newest = scribe.archive.newest().map(|document| document.created_at);
@@ -149,7 +150,7 @@ fn refit(
     if next(newest, every) > wall_clock() {
         return Ok(Done::NotDue);
     }
-    let learned = match learn(&books, &recipe, scribe.archive.in_force()) {
+    let learned = match learn(&histories, &recipe, scribe.archive.in_force()) {
         Ok(learned) => learned,
         Err(why) => return Ok(Done::Refused(why.to_string())),
     };
@@ -162,6 +163,27 @@ fn refit(
         scribe.promote(saved)?;
     }
     Ok(Done::Saved { version, promoted })
+}
+
+/// All customers as the changelog has them; `None` where nobody has an order.
+fn histories(
+    deployment: &Deployment,
+    going_on: &dyn Fn() -> bool,
+) -> Result<Option<Histories>, RuntimeError> {
+    let data = deployment.data_dir();
+    let dir = tempfile::Builder::new()
+        .prefix("looking-")
+        .tempdir_in(data)
+        .map_err(|e| RuntimeError::folder(data, e))?;
+    let tasks = reading::tasks(deployment, dir.path(), going_on)?;
+    let Some(window) = Tables::of(&tasks)?.window() else {
+        return Ok(None);
+    };
+    let held_out = deployment.config.model.holdout.map(days);
+    let definitions = Arc::clone(&deployment.setup.definitions);
+    let mut histories = Histories::new(window, held_out, definitions);
+    each_book(&tasks, |_, book| histories.take(&book))?;
+    Ok(Some(histories))
 }
 
 impl From<config::Family> for Family {

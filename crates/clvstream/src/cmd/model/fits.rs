@@ -213,7 +213,8 @@ fn of_books(args: &FitArgs, loaded: &Loaded, out: &mut dyn Write) -> Result<Made
 /// Fits to the histograms that the tasks keep.
 fn of_tables(args: &FitArgs, loaded: &Loaded) -> Result<Made, CliError> {
     let tables = Tables::read(loaded)?;
-    let (orders, spend) = (&tables.orders, &tables.spend);
+    let (orders, spend) = (&tables.kept.orders, &tables.kept.spend);
+    let unit = tables.minor_per_unit();
     let options = args.orders.options();
     Ok(Made {
         taken_from: "histograms",
@@ -221,7 +222,7 @@ fn of_tables(args: &FitArgs, loaded: &Loaded) -> Result<Made, CliError> {
         customers: u64::try_from(orders.customers()).unwrap_or(0),
         currency: tables.currency,
         rejected: None,
-        fits: Fits::of_histograms(orders, spend, tables.last, tables.minor_per_unit, &options),
+        fits: Fits::of_histograms(orders, spend, tables.last, unit, &options),
         saved: None,
     })
 }

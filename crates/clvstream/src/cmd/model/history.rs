@@ -1,19 +1,17 @@
 //! Customers' order books, from files or from the deployment.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ::config::{Config, Loaded};
-use clv::histogram::{OrderHistogram, SpendHistogram};
 use domain::definitions::Definitions;
 use domain::money::Currency;
 use domain::time::{Day, TimeMs};
-use engine::cells::histograms;
 use runtime::deployment::input_rules;
 use runtime::{Deployment, models};
 
 use super::Orders;
-use crate::cmd::export::stream_time;
 use crate::cmd::mapping::{open, read_mapping};
 use crate::error::CliError;
 use crate::session;
@@ -90,41 +88,34 @@ fn nobody_here() -> CliError {
 
 /// The histograms of all customers of the deployment, as its tasks keep them.
 pub(super) struct Tables {
-    pub(super) orders: OrderHistogram,
-    pub(super) spend: SpendHistogram,
+    pub(super) kept: models::Tables,
     /// The day of stream time.
     pub(super) last: Day,
     pub(super) currency: Currency,
-    pub(super) minor_per_unit: f64,
 }
 
 impl Tables {
     /// Adds up what the tasks of the configured deployment have.
     pub(super) fn read(loaded: &Loaded) -> Result<Tables, CliError> {
         let deployment = session::open(loaded, None)?;
-        let tasks = deployment.open_all()?;
-        let (mut orders, mut spend) = (OrderHistogram::default(), SpendHistogram::default());
-        for owned in &tasks {
-            let kept = histograms(&owned.store).map_err(CliError::failure)?;
-            orders.merge(&kept.0);
-            spend.merge(&kept.1);
-        }
-        let last = orders.iter().map(|(_, _, last, _)| last).max();
-        let last = last.ok_or_else(nobody_here)?;
-        let currency = deployment.setup.definitions.currency;
+        let kept = models::Tables::of(&deployment.open_all()?)?;
+        let last = kept.window().ok_or_else(nobody_here)?.until;
         Ok(Tables {
-            orders,
-            spend,
-            last: last.max(stream_time(&tasks).day()),
-            currency,
-            minor_per_unit: 10_f64.powi(i32::from(currency.decimals)),
+            kept,
+            last,
+            currency: deployment.setup.definitions.currency,
         })
+    }
+
+    /// Minor units in one of the currency.
+    pub(super) fn minor_per_unit(&self) -> f64 {
+        10_f64.powi(i32::from(self.currency.decimals))
     }
 }
 
 /// Those of the deployment. On Kafka whoever works on it is not disturbed.
 pub(super) fn of_deployment(deployment: &Deployment) -> Result<models::Books, CliError> {
-    let mut books = models::Books::new((*deployment.setup.definitions).clone());
+    let mut books = models::Books::new(Arc::clone(&deployment.setup.definitions));
     books.add(&deployment.open_all()?)?;
     Ok(books)
 }
@@ -141,11 +132,11 @@ fn of_files(
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());
     let now = TimeMs(i64::try_from(now).unwrap_or(i64::MAX));
-    let mut books = models::Books::new(Definitions {
+    let mut books = models::Books::new(Arc::new(Definitions {
         include_tax: config.clv.include_tax,
         include_shipping: config.clv.include_shipping,
         ..Definitions::preset(mapping.currency().unwrap_or(config.currency))
-    });
+    }));
     let mut rejected = 0;
     for input in &args.inputs {
         let mut reader = open(input, &mapping)?;

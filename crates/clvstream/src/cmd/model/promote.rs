@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ::config::Loaded;
 use runtime::Deployment;
-use runtime::models::{Document, Recipe, Scribe, Verdict, days, hold_out};
+use runtime::models::{Document, Histories, Recipe, Scribe, Verdict, days, hold_out};
 
 use super::PromoteArgs;
 use super::history::of_deployment;
@@ -67,10 +67,10 @@ fn compare(
     let recipe = Recipe {
         family: learned.family,
         options: learned.asked.into(),
-        holdout_days: held_out.or(deployment.config.model.holdout.map(days)),
-        until: learned.data.until,
     };
-    match hold_out(&books, &recipe, learned.data, Some(in_force)) {
+    let held_out = held_out.or(deployment.config.model.holdout.map(days));
+    let histories = Histories::of(&books, learned.data, held_out);
+    match hold_out(&histories, &recipe, Some(in_force)) {
         Ok(holdout) => learned.holdout = Some(holdout),
         Err(why) => tracing::warn!(why, "the model cannot be held against the one in force"),
     }

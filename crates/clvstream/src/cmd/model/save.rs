@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::time::Day;
-use runtime::models::{Document, Family, Holdout, Recipe, Scribe, Verdict, days, learn};
+use runtime::models::{
+    Document, Family, Histories, Holdout, Recipe, Scribe, Verdict, Window, days, learn,
+};
 
 use super::history::Books;
 use super::{FamilyArg, FitArgs};
@@ -40,14 +42,16 @@ pub(super) fn save(
             None => settings.family.into(),
         },
         options: args.orders.options(),
-        holdout_days: match args.save.holdout {
-            Some(holdout) => Some(whole_days(holdout)?),
-            None => settings.holdout.map(days),
-        },
-        until,
     };
+    let held_out = match args.save.holdout {
+        Some(holdout) => Some(whole_days(holdout)?),
+        None => settings.holdout.map(days),
+    };
+    let first = books.all.statistics(until).map(|(_, of)| of.first).min();
+    let first = first.unwrap_or(until);
+    let histories = Histories::of(&books.all, Window { first, until }, held_out);
     let mut scribe = Scribe::new(deployment, Arc::new(|| false))?;
-    let learned = learn(&books.all, &recipe, scribe.archive.in_force()).map_err(|why| {
+    let learned = learn(&histories, &recipe, scribe.archive.in_force()).map_err(|why| {
         CliError::failure(format!("nothing was saved: {why}"))
             .hint("historic and formula value do without a model")
     })?;
