@@ -19,4 +19,5 @@ pub mod pareto;
 pub mod scorer;
 pub mod simulate;
 pub mod special;
+pub mod tracking;
 pub mod value;
