@@ -1,10 +1,11 @@
-//! `clvstream model …`: the models of customer value, from files or from a deployment's customers.
+//! `clvstream model …`: the models of customer value and their report, from files or from a deployment's customers.
 
 mod evaluate;
 mod fits;
 mod history;
 mod kept;
 mod promote;
+mod report;
 mod save;
 
 use std::io::Write;
@@ -26,6 +27,8 @@ pub enum ModelCommand {
     Fit(FitArgs),
     /// Fit them to the orders until a day, and hold what they predict against the orders after it
     Evaluate(EvaluateArgs),
+    /// Evaluate them, and put tables and plots on one self-contained HTML page
+    Report(ReportArgs),
     /// List the models that were saved, and which one is in force
     List(ListArgs),
     /// Show a model that was saved
@@ -184,6 +187,31 @@ pub struct PromoteArgs {
     pub json: bool,
 }
 
+/// `clvstream model report`
+#[derive(Args, Debug)]
+#[command(after_long_help = "\
+The page holds the fits, the evaluation, and plots: repeat orders week by week, orders by frequency, the
+distribution and concentration of value, and calibration by tenth. It needs no network and no script. With
+--json the evaluation is printed besides, as `clvstream model evaluate` does.
+
+Examples:
+  clvstream model report --config shop.toml --until 2011-06-30 --out report.html
+  clvstream model report --mapping mappings/cdnow.toml data/cdnow/CDNOW_master.txt.zst \\
+      --until 1997-09-30 --out report.html")]
+pub struct ReportArgs {
+    /// What to evaluate.
+    #[command(flatten)]
+    pub evaluate: EvaluateArgs,
+
+    /// The page to write
+    #[arg(long, value_name = "FILE.html")]
+    pub out: PathBuf,
+
+    /// Replace the page where there is one
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// Where orders are, and how fits to them are made.
 #[derive(Args, Debug)]
 pub struct Orders {
@@ -235,7 +263,7 @@ fn penalty(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Fits or evaluates.
+/// Fits, evaluates or reports.
 ///
 /// # Errors
 /// The deployment, the mapping or a file cannot be used, no customer has an order, or no model of orders can be
@@ -244,6 +272,7 @@ pub fn run(command: &ModelCommand, loaded: &Loaded, out: &mut dyn Write) -> Resu
     match command {
         ModelCommand::Fit(args) => fits::run(args, loaded, out),
         ModelCommand::Evaluate(args) => evaluate::run(args, loaded, out),
+        ModelCommand::Report(args) => report::run(args, loaded, out),
         ModelCommand::List(args) => kept::list(args, loaded, out),
         ModelCommand::Show(args) => kept::show(args, loaded, out),
         ModelCommand::Promote(args) => promote::run(args, loaded, out),

@@ -22,39 +22,39 @@ const MOST: u32 = 7;
 
 /// How good one was, for JSON.
 #[derive(Serialize)]
-struct Scored {
-    by: &'static str,
-    orders: Scores,
-    revenue: Option<Scores>,
-    by_frequency: Vec<Row>,
+pub(super) struct Scored {
+    pub(super) by: &'static str,
+    pub(super) orders: Scores,
+    pub(super) revenue: Option<Scores>,
+    pub(super) by_frequency: Vec<Row>,
 }
 
 #[derive(Serialize)]
-struct Scores {
-    predicted: f64,
-    actual: f64,
-    mae: f64,
-    rmse: f64,
-    correlation: Option<f64>,
-    gini: Option<f64>,
-    deciles: Vec<Tenth>,
+pub(super) struct Scores {
+    pub(super) predicted: f64,
+    pub(super) actual: f64,
+    pub(super) mae: f64,
+    pub(super) rmse: f64,
+    pub(super) correlation: Option<f64>,
+    pub(super) gini: Option<f64>,
+    pub(super) deciles: Vec<Tenth>,
 }
 
 #[derive(Serialize)]
-struct Tenth {
-    customers: usize,
-    predicted: f64,
-    actual: f64,
-    lift: f64,
+pub(super) struct Tenth {
+    pub(super) customers: usize,
+    pub(super) predicted: f64,
+    pub(super) actual: f64,
+    pub(super) lift: f64,
 }
 
 /// Orders of customers with one number of repeat orders.
 #[derive(Serialize)]
-struct Row {
-    repeats: String,
-    customers: usize,
-    predicted: f64,
-    actual: f64,
+pub(super) struct Row {
+    pub(super) repeats: String,
+    pub(super) customers: usize,
+    pub(super) predicted: f64,
+    pub(super) actual: f64,
 }
 
 #[derive(Serialize)]
@@ -70,6 +70,55 @@ struct Report {
     scores: Vec<Scored>,
 }
 
+/// All predictions, and how good they were.
+pub(super) struct Evaluated {
+    /// Last day that the models were fitted to.
+    pub(super) until: Day,
+    /// Last day that was predicted.
+    pub(super) end: Day,
+    pub(super) customers: Vec<Customer>,
+    pub(super) fits: Fits,
+    pub(super) predicted: Vec<Predicted>,
+    pub(super) scores: Vec<Scored>,
+}
+
+impl Evaluated {
+    /// Fits to the orders until the day that is named, and holds predictions against those after it.
+    pub(super) fn of(books: &Books, args: &EvaluateArgs) -> Result<Evaluated, CliError> {
+        let until = args.until.day();
+        let end = args.holdout_until.map_or(books.last, |at| at.day());
+        if end <= until {
+            return Err(CliError::usage(format!(
+                "there is nothing to hold predictions against: the holdout ends on {end}, and fits take in orders until {until}"
+            ))
+            .hint("--until names a day before the last orders, --holdout-until a later one"));
+        }
+        let customers = models::customers(&books.all, until, end);
+        if customers.is_empty() {
+            return Err(CliError::failure(format!("nobody had ordered by {until}")));
+        }
+        let statistics: Vec<Statistics> = customers.iter().map(|c| c.statistics).collect();
+        let unit = books.minor_per_unit();
+        let fits = Fits::of(&statistics, until, unit, &args.orders.options());
+        let days = f64::from(end.0 - until.0);
+        let predicted = predictions(&fits, &customers, until, days, unit);
+        let scores = scores(&predicted, &customers);
+        Ok(Evaluated {
+            until,
+            end,
+            customers,
+            fits,
+            predicted,
+            scores,
+        })
+    }
+
+    /// Days that were predicted.
+    pub(super) fn days(&self) -> i32 {
+        self.end.0 - self.until.0
+    }
+}
+
 /// `clvstream model evaluate`
 pub(super) fn run(
     args: &EvaluateArgs,
@@ -78,54 +127,42 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let Orders { json, .. } = args.orders;
     let books = Books::read(&args.orders, loaded)?;
-    let until = args.until.day();
-    let end = args.holdout_until.map_or(books.last, |at| at.day());
-    if end <= until {
-        return Err(CliError::usage(format!(
-            "there is nothing to hold predictions against: the holdout ends on {end}, and fits take in orders until {until}"
-        ))
-        .hint("--until names a day before the last orders, --holdout-until a later one"));
-    }
-    let customers = models::customers(&books.all, until, end);
-    if customers.is_empty() {
-        return Err(CliError::failure(format!("nobody had ordered by {until}")));
-    }
-    let statistics: Vec<Statistics> = customers.iter().map(|c| c.statistics).collect();
-    let fits = Fits::of(
-        &statistics,
-        until,
-        books.minor_per_unit(),
-        &args.orders.options(),
-    );
-    let days = f64::from(end.0 - until.0);
-    let scores = scores(
-        &predictions(&fits, &customers, until, days, books.minor_per_unit()),
-        &customers,
-    );
+    let evaluated = Evaluated::of(&books, args)?;
     if json {
-        let report = Report {
-            until: until.to_string(),
-            holdout_until: end.to_string(),
-            days: end.0 - until.0,
-            customers: customers.len(),
-            currency: books.currency().to_string(),
-            rejected: books.rejected,
-            fits: fits::all(&fits),
-            scores,
-        };
-        serde_json::to_writer_pretty(&mut *out, &report)?;
-        return Ok(writeln!(out)?);
+        return print_json(evaluated, &books, out);
     }
     writeln!(
         out,
-        "{} customers until {until}, held against the {days} days until {end}; times in days, amounts in {}",
-        grouped(customers.len() as u64),
+        "{} customers until {}, held against the {} days until {}; times in days, amounts in {}",
+        grouped(evaluated.customers.len() as u64),
+        evaluated.until,
+        evaluated.days(),
+        evaluated.end,
         books.currency()
     )?;
     fits::tell_rejected(books.rejected, out)?;
     writeln!(out)?;
-    fits::render(&fits, out)?;
-    render(&scores, out)
+    fits::render(&evaluated.fits, out)?;
+    render(&evaluated.scores, out)
+}
+
+pub(super) fn print_json(
+    evaluated: Evaluated,
+    books: &Books,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let report = Report {
+        until: evaluated.until.to_string(),
+        holdout_until: evaluated.end.to_string(),
+        days: evaluated.days(),
+        customers: evaluated.customers.len(),
+        currency: books.currency().to_string(),
+        rejected: books.rejected,
+        fits: fits::all(&evaluated.fits),
+        scores: evaluated.scores,
+    };
+    serde_json::to_writer_pretty(&mut *out, &report)?;
+    Ok(writeln!(out)?)
 }
 
 /// The formula, and each model that could be fitted.

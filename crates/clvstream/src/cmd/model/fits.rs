@@ -20,14 +20,14 @@ use crate::render::{grouped, table};
 /// A fit, for JSON.
 #[derive(Serialize)]
 pub(super) struct Told {
-    model: &'static str,
+    pub(super) model: &'static str,
     #[serde(flatten)]
-    what: What,
+    pub(super) what: What,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum What {
+pub(super) enum What {
     Fitted {
         customers: u64,
         cells: usize,
@@ -44,10 +44,10 @@ enum What {
 }
 
 #[derive(Serialize)]
-struct Parameter {
-    name: &'static str,
-    value: f64,
-    standard_error: Option<f64>,
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) value: f64,
+    pub(super) standard_error: Option<f64>,
 }
 
 fn told<M>(model: &'static str, fit: &Result<Fitted<M>, FitError>) -> Told {
