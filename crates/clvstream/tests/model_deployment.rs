@@ -79,6 +79,31 @@ fn assert_as_from_the_file(sample: &Sample) {
     let from_stream = json(Some(&data), &evaluate);
     let from_file = json(None, &[&evaluate[..], &args_of(sample)].concat());
     assert_eq!(from_stream, without_rejected(from_file));
+    // So is the report, but for what it says of where the orders come from.
+    let report = |data: Option<&Path>, name: &str, of: &[&str]| {
+        let file = folder.path().join(name);
+        let out = format!("--out={}", file.display());
+        let said = run(
+            data,
+            &[&["model", "report", "--until", sample.until, &out], of].concat(),
+        );
+        assert!(said.ends_with(" customers, 7 plots\n"), "{said}");
+        let page = std::fs::read_to_string(file).unwrap();
+        let (other, lines): (Vec<&str>, Vec<&str>) = page.lines().partition(|line| {
+            ["<dt>Orders</dt>", "<dt>Rejected</dt>"]
+                .iter()
+                .any(|dt| line.contains(dt))
+        });
+        (other.join("\n"), lines.join("\n"))
+    };
+    let (orders, from_stream) = report(Some(&data), "stream.html", &[]);
+    assert!(
+        orders.contains("of the customers of the application "),
+        "{orders}"
+    );
+    let (orders, from_file) = report(None, "file.html", &args_of(sample));
+    assert!(orders.contains(", read by "), "{orders}");
+    assert!(from_stream == from_file, "the pages differ");
     // Earlier ends too, where orders that come later are none yet.
     let early = ["model", "fit", "--json", "--as-of", sample.until];
     let from_stream = json(Some(&data), &early);
