@@ -386,3 +386,95 @@ fn an_embedded_service_fits_by_the_schedule_and_a_restart_makes_no_other() {
     let listed = json(data, &["model", "list", "--json"]);
     assert_eq!(listed.as_array().unwrap().len(), 2);
 }
+
+/// Milliseconds of an instant or a day.
+fn ms(text: &str) -> i64 {
+    let instant: jiff::Timestamp = text.parse().unwrap();
+    instant.as_millisecond()
+}
+
+const DAY: f64 = 86_400_000.0;
+
+/// P(alive) under MBG/NBD on the day of the last order, and the instant at which it has fallen to a share of that
+/// if no other order comes: the formulas of docs/models.md.
+fn half_life(model: &Value, x: f64, first: i64, last: i64) -> (f64, i64) {
+    let of = |name: &str| {
+        model["orders"]["parameters"][name]["value"]
+            .as_f64()
+            .unwrap()
+    };
+    let (r, alpha, a, b) = (of("r"), of("alpha"), of("a"), of("b"));
+    let whole = |at: i64| (at as f64 / DAY).floor();
+    let recency = whole(last) - whole(first);
+    let then = 1.0 / (1.0 + a / (b + x));
+    let threshold = then / 2.0;
+    let odds = (1.0 - threshold) / threshold * (b + x) / a;
+    let age = (alpha + recency) * odds.powf(1.0 / (r + x)) - alpha;
+    (then, (whole(first) * DAY + (age * DAY).ceil()) as i64)
+}
+
+#[test]
+fn whoever_stops_buying_is_told_of_at_the_instant_that_the_model_says() {
+    let name = "whoever_stops_buying_is_told_of_at_the_instant_that_the_model_says";
+    let Some(sample) = Sample::cdnow(name) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let data = Some(folder.path());
+    let until = |instant: &str| {
+        let until = format!("--until={instant}");
+        run(
+            data,
+            &["replay", "--mapping", sample.mapping, &sample.file, &until],
+        );
+    };
+    // What the model learns of, and what it is in force for.
+    until("1997-09-30T23:59:59.999Z");
+    run(data, &["model", "fit", "--save"]);
+    run(data, &["model", "promote", "1"]);
+    run(data, &["run", "--drain"]);
+    until("1999-12-31T00:00:00Z");
+    let model = json(data, &["model", "show", "--json"]);
+    let lines = |args: &[&str]| -> Vec<Value> {
+        let said = run(data, args);
+        let lines = said.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let mut by_timer = std::collections::BTreeMap::new();
+    for line in lines(&["tail", "clv.updates", "--from=beginning", "--json"]) {
+        let update = &line["value"];
+        if update["kind"] == "timer" && update["predicted"].is_object() {
+            let customer = update["customer"].as_str().unwrap().to_owned();
+            let as_of = ms(update["as_of"].as_str().unwrap());
+            let p_alive = update["predicted"]["p_alive"].as_f64().unwrap();
+            by_timer.insert((customer, as_of), p_alive);
+        }
+    }
+    let (from, to) = (ms("1997-10-01T00:00:00Z"), ms("1999-12-31T00:00:00Z"));
+    let mut found = 0;
+    for row in lines(&["export", "profiles", "--format=jsonl"]) {
+        let of = |name: &str| row[name].as_str().unwrap().to_owned();
+        let (first, last) = (ms(&of("first_order")), ms(&of("last_order")));
+        let (then, at) = half_life(&model, row["repeat_orders"].as_f64().unwrap(), first, last);
+        // Who never came back: time alone has to tell it. (The file is in no order of time: of others an order may
+        // come after stream time has passed the instant, and correct what was told.)
+        if last >= from || at <= from || at > to {
+            continue;
+        }
+        // The powers of two libraries differ in their last digit.
+        let about = (at - 1..=at + 1).filter_map(|at| by_timer.get(&(of("customer_id"), at)));
+        let p_alive: Vec<&f64> = about.collect();
+        let [p_alive] = p_alive.as_slice() else {
+            panic!(
+                "{} is not told of at {at} ms: {p_alive:?}",
+                of("customer_id")
+            );
+        };
+        assert!((*p_alive / then - 0.5).abs() < 1e-6, "{p_alive} {then}");
+        found += 1;
+    }
+    assert!(found > 500, "only {found}");
+    println!("{found} customers were told of when P(alive) had fallen to half");
+}
