@@ -10,6 +10,7 @@
 #[path = "../model_support/mod.rs"]
 mod model_support;
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use fleet::{App, Instance, until};
@@ -87,6 +88,15 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     app.run("reader", &["model", "promote", "1", "--quiet"]);
     until("every task has the model", || {
         (versions(&seen(&app)) == [Some(1); 3]).then_some(())
+    });
+    until("every customer is scored under it", || {
+        let table = app.export("profiles");
+        let mut rows = csv::Reader::from_reader(table.as_bytes());
+        let rows: Vec<BTreeMap<String, String>> = rows.deserialize().map(Result::unwrap).collect();
+        assert_eq!(rows.len(), sample.customers);
+        rows.iter()
+            .all(|row| row["model_version"] == "1")
+            .then_some(())
     });
     app.run("reader", &["verify", "--quiet"]);
     assert!(instance.is_running(), "{}", instance.log());
