@@ -150,28 +150,29 @@ impl<'a> Scribe<'a> {
         })
     }
 
-    /// Writes a model down as the next version.
-    ///
-    /// # Errors
-    /// It was not written; on Kafka also where another writer has taken over since.
-    pub fn save(
-        &mut self,
-        learned: Learned,
-        note: Option<String>,
-    ) -> Result<Document, RuntimeError> {
+    /// A model as the next version, to be saved or promoted.
+    #[must_use]
+    pub fn draft(&self, learned: Learned, note: Option<String>) -> Document {
         let last = self.archive.newest().map_or(0, |document| document.version);
-        let document = Document {
+        Document {
             version: last.saturating_add(1),
             created_at: wall_clock(),
             promoted_at: None,
             note,
             learned,
-        };
-        self.write(&document, Vec::new())?;
-        Ok(document)
+        }
     }
 
-    /// Puts a version into force: every task gets it as a control record, in the transaction that marks it. One that is
+    /// Writes a model down.
+    ///
+    /// # Errors
+    /// It was not written; on Kafka also where another writer has taken over since.
+    pub fn save(&mut self, document: &Document) -> Result<(), RuntimeError> {
+        self.write(document, Vec::new())
+    }
+
+    /// Puts a model into force, saved before or not: every task gets it as a control record, in the transaction that
+    /// marks it. One that is
     /// not later than the version in force is written down once more as the next one, since tasks go forward only.
     ///
     /// # Errors

@@ -99,3 +99,33 @@ impl Histories {
         10_f64.powi(i32::from(self.currency().decimals))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_91_days_are_held_out_or_a_quarter_of_few() {
+        let dollars = Currency {
+            code: *b"USD",
+            decimals: 2,
+        };
+        let definitions = Arc::new(Definitions::preset(dollars));
+        for (span, asked, until) in [
+            (546, None, Some(546 - 91)),
+            (364, None, Some(364 - 91)),
+            (100, None, Some(75)),
+            (546, Some(273), Some(273)),
+            // Nothing would be left to fit to, or to hold out.
+            (100, Some(100), None),
+            (3, None, None),
+        ] {
+            let data = Window {
+                first: Day(1),
+                until: Day(span),
+            };
+            let histories = Histories::new(data, asked, Arc::clone(&definitions));
+            assert_eq!(histories.fitted_until(), until.map(Day), "{span} {asked:?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! When one is due follows from the newest model's `created_at`, so that neither a restart nor a task that
 //! moves makes one. Nothing here stops the service: what fails is told, and tried again later.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ use crate::workers::{Shared, wall_clock};
 const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait after one that came to nothing.
 const AGAIN: Duration = Duration::from_secs(3_600);
+/// How the folders begin in which state is looked into for a fit.
+const SCRATCH: &str = "fitting-";
 /// What is said about a model of the schedule.
 const NOTE: &str = "fitted by the schedule";
 
@@ -52,6 +55,7 @@ pub(crate) fn keep(
     let Some(every) = deployment.config.model.refit else {
         return;
     };
+    remove_leftovers(deployment.data_dir());
     // The newest model's, as far as is known.
     let mut due = TimeMs::MIN;
     let mut not_before = Instant::now();
@@ -73,6 +77,17 @@ pub(crate) fn keep(
                 tracing::warn!(%error, "it cannot be seen whether a model is to be fitted; looking again");
                 not_before = Instant::now() + AGAIN.min(every) / 60;
             }
+        }
+    }
+}
+
+/// Removes what a process that was killed while it fitted has left: as much as all state takes.
+fn remove_leftovers(data: &Path) {
+    for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(SCRATCH)
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(folder = %entry.path().display(), %error, "an old folder stays");
         }
     }
 }
@@ -154,13 +169,14 @@ fn refit(
         Ok(learned) => learned,
         Err(why) => return Ok(Done::Refused(why.to_string())),
     };
-    let saved = scribe.save(learned, Some(NOTE.to_owned()))?;
-    let verdict = Verdict::on(&saved, scribe.archive.in_force());
-    let version = saved.version;
-    tracing::info!(version, %verdict, "saved a model");
+    let document = scribe.draft(learned, Some(NOTE.to_owned()));
+    let verdict = Verdict::on(&document, scribe.archive.in_force());
+    let version = document.version;
+    tracing::info!(version, %verdict, "a model is fitted");
     let promoted = settings.promote == Promote::NotWorse && !verdict.forbids();
-    if promoted {
-        scribe.promote(saved)?;
+    match promoted {
+        true => drop(scribe.promote(document)?),
+        false => scribe.save(&document)?,
     }
     Ok(Done::Saved { version, promoted })
 }
@@ -172,7 +188,7 @@ fn histories(
 ) -> Result<Option<Histories>, RuntimeError> {
     let data = deployment.data_dir();
     let dir = tempfile::Builder::new()
-        .prefix("looking-")
+        .prefix(SCRATCH)
         .tempdir_in(data)
         .map_err(|e| RuntimeError::folder(data, e))?;
     let tasks = reading::tasks(deployment, dir.path(), going_on)?;
@@ -211,5 +227,19 @@ mod tests {
         assert_eq!(next(None, week), TimeMs::MIN);
         assert_eq!(next(Some(TimeMs(1_000)), week), TimeMs(604_801_000));
         assert_eq!(days(week), 7);
+    }
+
+    #[test]
+    fn what_a_killed_fit_has_left_is_removed_and_nothing_else() {
+        let data = tempfile::tempdir().expect("a folder");
+        for name in ["fitting-1/0", "state/0", "looking-1/0"] {
+            std::fs::create_dir_all(data.path().join(name)).expect("a folder");
+        }
+        remove_leftovers(data.path());
+        remove_leftovers(&data.path().join("nowhere"));
+        let left = std::fs::read_dir(data.path()).expect("a folder").flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["looking-1", "state"]);
     }
 }

@@ -55,7 +55,8 @@ pub(super) fn save(
         CliError::failure(format!("nothing was saved: {why}"))
             .hint("historic and formula value do without a model")
     })?;
-    let document = scribe.save(learned, args.save.note.clone())?;
+    let document = scribe.draft(learned, args.save.note.clone());
+    scribe.save(&document)?;
     let verdict = Verdict::on(&document, scribe.archive.in_force());
     Ok((document, verdict))
 }
