@@ -5,6 +5,7 @@
 
 mod commits;
 mod ends;
+mod models;
 mod oracle;
 mod outputs;
 mod owners;
@@ -48,6 +49,8 @@ pub fn against_calm(ran: &Ran, calm: &Ran, shop: &Arc<Shop>) -> Vec<Violation> {
     let found = [
         ends::calm(calm, shop),
         ends::accounted(ran, shop),
+        models::newest_everywhere(ran, shop),
+        models::newest_everywhere(calm, shop),
         ends::same(ran, calm, shop),
     ];
     found.into_iter().filter_map(Result::err).collect()

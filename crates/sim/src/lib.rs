@@ -15,6 +15,7 @@ mod hand;
 pub mod load;
 mod log;
 pub mod mutants;
+pub mod promotion;
 mod random;
 pub mod seed;
 pub mod shop;

@@ -1,7 +1,7 @@
 //! The engine's surroundings, each broken in one way: what the checks must catch.
 //!
-//! A mutation is a wrapper around the log's port that does one step of the protocol wrongly. Nothing of
-//! it is in the engine: the same build runs with and without.
+//! A mutation is a wrapper around the log's port that does one step of the protocol wrongly, or a store that
+//! answers wrongly. Nothing of it is in the engine: the same build runs with and without.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -49,11 +49,17 @@ pub enum Mutation {
     ReuseSequence,
     /// A dead letter is left out.
     DropDeadLetter,
+    /// The model in force is not part of a task's state.
+    ForgetModel,
+    /// Whoever goes through the profiles leaves one out between two pages.
+    SkipProfile,
+    /// A customer stays in the cells that he has left, if he was the last there.
+    KeepCell,
 }
 
 impl Mutation {
     /// Every mutation.
-    pub const ALL: [Mutation; 14] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::LeaveOutOffsets,
         Mutation::SkipAbort,
         Mutation::KeepPositions,
@@ -68,6 +74,9 @@ impl Mutation {
         Mutation::DropOutput,
         Mutation::ReuseSequence,
         Mutation::DropDeadLetter,
+        Mutation::ForgetModel,
+        Mutation::SkipProfile,
+        Mutation::KeepCell,
     ];
 
     /// Its name in tables.
@@ -88,6 +97,9 @@ impl Mutation {
             Mutation::DropOutput => "drop an output",
             Mutation::ReuseSequence => "reuse a sequence number",
             Mutation::DropDeadLetter => "drop a dead letter",
+            Mutation::ForgetModel => "forget the model",
+            Mutation::SkipProfile => "skip a profile",
+            Mutation::KeepCell => "keep the old cell",
         }
     }
 }
@@ -160,6 +172,13 @@ impl<'y> Mutant<'y> {
                 Mutation::DropDeadLetter => {
                     remove(records, |r| r.target.topic == topics.dead_letters);
                 }
+                Mutation::ForgetModel => {
+                    leave_out(work, &topics.changelog, |table, _| table == Table::Models);
+                }
+                Mutation::KeepCell => leave_out(work, &topics.changelog, |table, value| {
+                    let is_cell = matches!(table, Table::OrderCells | Table::SpendCells);
+                    is_cell && value.is_none()
+                }),
                 _ => {}
             }
         }
@@ -191,6 +210,21 @@ fn remove(records: &mut Vec<OutRecord>, is_it: impl Fn(&OutRecord) -> bool) {
     if let Some(at) = records.iter().position(is_it) {
         records.remove(at);
     }
+}
+
+/// Leaves writes out, of the state as of the changelog.
+fn leave_out(
+    work: &mut Staged,
+    changelog: &Arc<str>,
+    is_it: impl Fn(Table, Option<&[u8]>) -> bool,
+) {
+    work.delta
+        .retain(|write| !is_it(write.table, write.value.as_deref()));
+    work.records.retain(|record| {
+        let key = record.key.as_deref().and_then(Table::split);
+        let is_logged = record.target.topic == *changelog;
+        !key.is_some_and(|(table, _)| is_logged && is_it(table, record.value.as_deref()))
+    });
 }
 
 impl WorkerLog for Mutant<'_> {

@@ -23,6 +23,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::faults::Phase;
 use crate::hand::Hand;
 use crate::log::OWNER_KEY;
+use crate::mutants::Mutation;
 use crate::time::Moment;
 
 /// State as old as this may hold what was deleted since: half of the tombstones' time.
@@ -124,6 +125,8 @@ pub(crate) struct SimStores<'y> {
     volume: Rc<RefCell<Volume>>,
     journal: Journal,
     changelog: TopicName,
+    /// Whether a page of profiles that is not the first lacks one.
+    skips: bool,
     opened: RefCell<BTreeSet<u32>>,
 }
 
@@ -133,12 +136,14 @@ impl<'y> SimStores<'y> {
         volume: Rc<RefCell<Volume>>,
         journal: Journal,
         changelog: TopicName,
+        mutation: Option<Mutation>,
     ) -> SimStores<'y> {
         SimStores {
             hand,
             volume,
             journal,
             changelog,
+            skips: mutation == Some(Mutation::SkipProfile),
             opened: RefCell::default(),
         }
     }
@@ -190,6 +195,7 @@ impl<'y> Stores for SimStores<'y> {
             changelog: Arc::clone(&self.changelog),
             owner_key: Table::Meta.full_key(OWNER_KEY),
             task,
+            skips: self.skips,
             tables: image.tables.clone(),
             hash: image.hash,
             written: image.position,
@@ -224,6 +230,7 @@ pub(crate) struct SimStore<'y> {
     changelog: TopicName,
     owner_key: Vec<u8>,
     task: u32,
+    skips: bool,
     tables: Tables,
     hash: u64,
     written: u64,
@@ -295,7 +302,8 @@ impl StateReader for SimStore<'_> {
     fn scan(&self, table: Table, from: &[u8], limit: usize) -> Result<Vec<Entry>, StateError> {
         let range = self.tables.range(table.full_key(from)..);
         let of_table = range.take_while(|(key, _)| key.first() == Some(&(table as u8)));
-        let entries = of_table.take(limit);
+        let skipped = self.skips && table == Table::Profiles && !from.is_empty();
+        let entries = of_table.skip(usize::from(skipped)).take(limit);
         Ok(entries
             .map(|(key, value)| (key[1..].to_vec(), Arc::clone(value)))
             .collect())

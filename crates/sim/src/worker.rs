@@ -1,6 +1,8 @@
 //! A worker of a simulated instance: the loop around [`engine::member::Member`], as the shell on Kafka
 //! has it, in virtual time.
 
+mod pace;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -24,6 +26,8 @@ use crate::shop::Shop;
 use crate::store::{SimStore, SimStores};
 use crate::time::Moment;
 use crate::world::Place;
+
+use pace::Pace;
 
 /// How often it commits under load.
 const COMMIT: u64 = 100;
@@ -82,6 +86,7 @@ fn session(place: &Place, hand: &Hand<'_>) -> Result<(), Broken<String>> {
         Rc::clone(&place.volume),
         Rc::clone(&place.journal),
         Arc::clone(&shop.setup.topics.changelog),
+        place.mutation,
     );
     match place.mutation {
         None => in_group(place, hand, log, &stores, SimLog::leave),
@@ -113,6 +118,7 @@ where
         )),
         idleness: BTreeMap::new(),
         looked: hand.now(),
+        pace: Pace::default(),
     };
     let ended = session.run(&mut log);
     // Stores before the membership.
@@ -130,6 +136,7 @@ struct Session<'s, 'y> {
     /// By task: records that its inputs had given, and since when it was so many.
     idleness: BTreeMap<u32, (Awaited, Moment)>,
     looked: Moment,
+    pace: Pace,
 }
 
 impl<'y> Session<'_, 'y> {
@@ -158,13 +165,18 @@ impl<'y> Session<'_, 'y> {
                     hand.wait(20);
                 }
                 self.tell_idle(&mut member);
+                self.pace.keep(hand, &self.place.shop, member.owned());
             }
             let batch = self.place.batch;
             let budget = batch.saturating_sub(member.uncommitted()).clamp(1, TURN);
             let processed = member
                 .process(log, budget)
                 .map_err(|broken| in_words(broken, |e| e.to_string()))?;
-            let is_idle = processed.drained && member.uncommitted() == 0 && member.has_all();
+            let is_done = |owned: &Owned<_>| owned.task.rescoring().is_none();
+            let is_idle = processed.drained
+                && member.uncommitted() == 0
+                && member.has_all()
+                && member.owned().iter().all(is_done);
             let tasks = member.owned().len();
             self.place.idle.set(is_idle.then_some(tasks));
             let waited = hand.now().since(last_commit);

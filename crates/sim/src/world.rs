@@ -3,7 +3,8 @@
 //!
 //! One actor at a time is stepped, at virtual times. A run is in stages: load and faults; once those
 //! are over, everything is to be consumed within a bound (I9); the end of the replay is said to all
-//! tasks and consumed; then all instances leave as they should. The same seed gives the same run.
+//! tasks and consumed; then all instances leave as they should. No stage ends while profiles go over to another
+//! model of value. The same seed gives the same run.
 
 mod instance;
 
@@ -22,6 +23,7 @@ use crate::faults::{Coverage, Fault, Phase};
 use crate::hand::Shared;
 use crate::load::Load;
 use crate::mutants::Mutation;
+use crate::promotion::{Promoter, Promotions, When};
 use crate::random::Random;
 use crate::shop::{Shop, TASKS};
 use crate::store::{Journal, Volume};
@@ -50,6 +52,9 @@ const RESUMED_WITHIN: u64 = 28_000;
 const CONSUMED_WITHIN: u64 = 300_000;
 /// Within this time of its decision every transaction is marked everywhere.
 const MARKERS: u64 = 15_000;
+/// How far the end of the replay is behind the last event: whoever has ordered has lapsed by then, if only by
+/// his own rhythm.
+const REACHES_ON: i64 = 400 * DAY_MS;
 /// How often it is looked how far things are.
 const LOOK: u64 = 250;
 
@@ -96,6 +101,8 @@ pub struct Ran {
     pub cluster: Cluster,
     /// What was sent.
     pub load: Load,
+    /// Which models were put into force.
+    pub promotions: Promotions,
     /// The latest event time that had been sent, by when.
     sent: Vec<(Moment, TimeMs)>,
     /// Faults that happened.
@@ -116,6 +123,7 @@ enum Event {
     Start(usize),
     Continue(usize, u64),
     Send,
+    Promote,
     Arm,
     Shake,
     Look,
@@ -146,7 +154,12 @@ struct World {
     events: Vec<Event>,
     instances: Vec<Instance>,
     load: Load,
+    /// Since when it is sent.
+    sends_since: Option<Moment>,
     sent: usize,
+    promoter: Promoter,
+    /// Whether it is to be called.
+    promotes: bool,
     latest: Vec<(Moment, TimeMs)>,
     batch: usize,
     armed: Vec<Armed>,
@@ -172,6 +185,7 @@ pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
     let World {
         cluster,
         load,
+        promoter,
         latest,
         coverage,
         journal,
@@ -191,6 +205,7 @@ pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
     Ran {
         cluster,
         load,
+        promotions: promoter.promotions().clone(),
         sent: latest,
         coverage,
         journal: journal.take(),
@@ -230,7 +245,10 @@ impl World {
             events: Vec::new(),
             instances,
             load: Load::of(plan.seed, shop),
+            sends_since: None,
             sent: 0,
+            promoter: Promoter::new(Promotions::of(plan.seed)),
+            promotes: false,
             latest: Vec::new(),
             batch,
             armed: Vec::new(),
@@ -242,11 +260,9 @@ impl World {
             moved: BTreeMap::new(),
             troubled_until: Moment::default(),
         };
+        world.schedule_promotion();
         world.schedule(0, Event::Send);
         world.schedule(LOOK, Event::Look);
-        if plan.faults > 0 {
-            world.schedule(2_500, Event::Arm);
-        }
         for instance in 0..count {
             // One to begin with; the others come soon.
             let after = instance as u64 * (500 + world.random.below(2_000));
@@ -278,6 +294,7 @@ impl World {
                 Event::Start(instance) => self.start(instance),
                 Event::Continue(instance, start) => self.go_on(instance, start),
                 Event::Send => self.send(),
+                Event::Promote => self.promote(),
                 Event::Arm => self.arm(),
                 Event::Shake => self.cluster.borrow_mut().shake(),
                 Event::Look => {
@@ -293,12 +310,16 @@ impl World {
     // Load.
 
     fn send(&mut self) {
+        let Some(since) = self.sends_since else {
+            self.begin();
+            return;
+        };
         let mut cluster = self.cluster.borrow_mut();
         let total = self.load.records.len() as u64;
         // What has been due by now; the rest at once where nothing is to be waited for.
         let due = match self.plan.is_calm {
             true => total,
-            false => (cluster.now().0 * total / LOAD + 40).min(total),
+            false => (cluster.now().since(since) * total / LOAD + 40).min(total),
         };
         let wall_clock = cluster.wall_clock();
         for sent in &self.load.records[self.sent..due as usize] {
@@ -314,6 +335,51 @@ impl World {
         if due < total {
             let after = 20 + self.random.below(120);
             self.schedule(after, Event::Send);
+        }
+    }
+
+    /// The load begins, and with it the faults, once every task has what comes into force before it.
+    fn begin(&mut self) {
+        let has_come = self.promoter.next() != Some(When::Before);
+        let all = || (0..TASKS).all(|task| self.consumed(task).1);
+        if has_come && all() {
+            self.sends_since = Some(self.now());
+            if self.plan.faults > 0 {
+                self.schedule(2_500, Event::Arm);
+            }
+            self.send();
+        } else {
+            self.schedule(50, Event::Send);
+        }
+    }
+
+    /// The next promotion is to be made when its time comes.
+    fn schedule_promotion(&mut self) {
+        let after = match self.promoter.next() {
+            Some(When::Before) => 0,
+            // Where all of the load is there from the start, it is soon consumed.
+            Some(When::At(ms)) if self.plan.is_calm => (ms / 20).saturating_sub(self.now().0),
+            Some(When::At(ms)) => ms.saturating_sub(self.now().0),
+            Some(When::After) if matches!(self.stage, Stage::Closing(_)) => 0,
+            Some(When::After) | None => return,
+        };
+        self.promotes = true;
+        self.schedule(after, Event::Promote);
+    }
+
+    fn promote(&mut self) {
+        self.promotes = false;
+        let mut cluster = self.cluster.borrow_mut();
+        let again = self
+            .promoter
+            .step(&mut cluster, &self.shop, &mut self.random);
+        drop(cluster);
+        match again {
+            Some(after) => {
+                self.promotes = true;
+                self.schedule(after, Event::Promote);
+            }
+            None => self.schedule_promotion(),
         }
     }
 
@@ -398,20 +464,10 @@ impl World {
                 }
                 false
             }
-            Stage::Draining(since) | Stage::Closing(since) if self.is_drained() => {
-                self.stage = match self.stage {
-                    Stage::Draining(_) => {
-                        let until = self.load.latest.plus(400 * DAY_MS);
-                        self.say(&Routed::EndOfReplay { until });
-                        Stage::Closing(now.max(since))
-                    }
-                    _ => {
-                        for instance in &self.instances {
-                            instance.stop.set(true);
-                        }
-                        Stage::Leaving(now)
-                    }
-                };
+            Stage::Draining(since) | Stage::Closing(since)
+                if !self.promotes && self.is_drained() =>
+            {
+                self.go_to_next_stage(now.max(since));
                 false
             }
             Stage::Leaving(_) if self.instances.iter().all(|i| !i.is_running()) => {
@@ -429,6 +485,23 @@ impl World {
                 self.cluster.borrow_mut().violate("I9", what);
                 true
             }
+        }
+    }
+
+    /// Everything is consumed, and no model is about to be promoted.
+    fn go_to_next_stage(&mut self, now: Moment) {
+        if matches!(self.stage, Stage::Draining(_)) {
+            let until = self.load.latest.plus(REACHES_ON);
+            self.say(&Routed::EndOfReplay { until });
+            self.stage = Stage::Closing(now);
+        } else if self.promoter.next().is_some() {
+            self.stage = Stage::Closing(now);
+            self.schedule_promotion();
+        } else {
+            for instance in &self.instances {
+                instance.stop.set(true);
+            }
+            self.stage = Stage::Leaving(now);
         }
     }
 
