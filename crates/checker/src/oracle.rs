@@ -366,7 +366,7 @@ impl Oracle {
 
     /// The next profiles go over; when they are fewer than asked for, it is done.
     fn rescore(&mut self, limit: usize) -> Result<(), Corrupt> {
-        let Some(last) = self.book.rescored.clone() else {
+        let Some(last) = self.book.rescored.clone().filter(|_| limit > 0) else {
             return Ok(());
         };
         let all: BTreeSet<&Text> = self.profiles.keys().chain(self.changed.keys()).collect();
@@ -379,7 +379,7 @@ impl Oracle {
                 self.keep(key.clone(), profile, changes);
             }
         }
-        if keys.len() == limit && limit > 0 {
+        if keys.len() == limit {
             self.book.rescored = keys.last().cloned();
             return Ok(());
         }

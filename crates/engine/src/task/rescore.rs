@@ -62,6 +62,10 @@ impl Task {
         let Some(last) = self.book.rescored.clone() else {
             return Ok(());
         };
+        if limit == 0 {
+            // Nobody was looked at: that none are left is not known.
+            return Ok(());
+        }
         let keys = self.next_profiles(&last, limit, state)?;
         let is_done = keys.len() < limit;
         for (key, bytes) in &keys {

@@ -354,3 +354,40 @@ proptest! {
         prop_assert_eq!(&(sum.orders, sum.spend), &expected);
     }
 }
+
+/// A shop with three customers of one order each, who stand under no model.
+fn three_customers() -> Rig {
+    let mut rig = Rig::new(1);
+    for (nth, customer) in (0..).zip(["anne", "bob", "carla"]) {
+        let time = START.plus(nth * MINUTE_MS);
+        rig.send(&order(customer, &format!("o-{customer}"), time, 1_000));
+    }
+    rig.run(100);
+    rig
+}
+
+fn versions(rig: &mut Rig) -> Vec<u32> {
+    rig.profiles()
+        .values()
+        .map(|profile| profile.model)
+        .collect()
+}
+
+#[test]
+fn who_is_asked_for_no_profiles_has_not_come_to_the_end_of_them() {
+    let mut rig = three_customers();
+    rig.control_all(&Routed::Model(model(1)));
+    rig.control_all(&Routed::Rescore { profiles: 2 });
+    rig.control_all(&Routed::Rescore { profiles: 0 });
+    rig.run(100);
+    assert_eq!(rig.book(0).rescored.as_deref(), Some("bob"));
+    assert_eq!(versions(&mut rig), [1, 1, 0]);
+    rig.control_all(&Routed::Model(model(2)));
+    rig.control_all(&Routed::Rescore { profiles: 0 });
+    rig.run(100);
+    assert_eq!(rig.book(0).rescored.as_deref(), Some(""), "it begins anew");
+    rig.control_all(&Routed::Rescore { profiles: 4 });
+    rig.run(100);
+    assert_eq!(rig.book(0).rescored, None);
+    assert_eq!(versions(&mut rig), [2, 2, 2]);
+}
