@@ -40,6 +40,8 @@ pub struct Tally {
     pub transactions: (u64, u64),
     /// How often tasks were dealt out.
     pub rebalances: u64,
+    /// Models that were promoted, and those of them that came among the records of the load.
+    pub promoted: (u64, u64),
     /// Virtual time, in milliseconds.
     pub virtual_ms: u64,
 }
@@ -50,6 +52,8 @@ impl Tally {
         self.transactions.0 += report.transactions.0;
         self.transactions.1 += report.transactions.1;
         self.rebalances += report.rebalances;
+        self.promoted.0 += report.promoted.0;
+        self.promoted.1 += report.promoted.1;
         self.virtual_ms += report.virtual_ms;
     }
 

@@ -49,6 +49,12 @@ pub struct Promotion {
     pub model: ModelParameters,
 }
 
+impl Promotion {
+    fn is_among_records(&self) -> bool {
+        matches!(self.when, When::At(_))
+    }
+}
+
 /// What is promoted in a seed, in the order of writing.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Promotions(pub Vec<Promotion>);
@@ -88,13 +94,19 @@ impl Promotions {
         newest
     }
 
+    /// How many there are, and how many of them come among the records of the load.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        let among = self.0.iter().filter(|p| p.is_among_records()).count();
+        (self.0.len() as u64, among as u64)
+    }
+
     /// Whether it is determined which events and timers of a profile come under which model. Among the
     /// records of the load a control record has another place in each run; before the first of them, and
     /// once time has come to its end, it has the same.
     #[must_use]
     pub fn are_settled(&self) -> bool {
-        let is_among = |promotion: &Promotion| matches!(promotion.when, When::At(_));
-        !self.0.iter().any(is_among)
+        !self.0.iter().any(Promotion::is_among_records)
     }
 }
 

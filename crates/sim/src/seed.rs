@@ -29,6 +29,8 @@ pub struct Report {
     pub transactions: (u64, u64),
     /// How often tasks were dealt out.
     pub rebalances: u64,
+    /// Models that were promoted, and those of them that came among the records of the load.
+    pub promoted: (u64, u64),
 }
 
 /// Runs a seed and checks what it leaves behind.
@@ -70,5 +72,6 @@ pub fn examine(seed: u64, mutation: Option<Mutation>, prints: bool, shop: &Arc<S
         virtual_ms: ran.cluster.now().0,
         transactions: (ended(true), ended(false)),
         rebalances: ran.cluster.rebalances(),
+        promoted: ran.promotions.counts(),
     }
 }

@@ -77,6 +77,8 @@ pub(crate) fn tally(tally: &Tally, took: Duration, as_json: bool) -> String {
             "committed": tally.transactions.0,
             "aborted": tally.transactions.1,
             "rebalances": tally.rebalances,
+            "promoted": tally.promoted.0,
+            "promoted_among_records": tally.promoted.1,
             "faults": tally.coverage.total(),
             "pairs": pairs.collect::<Vec<Value>>(),
             "too_rare": rare.len(),
@@ -106,7 +108,7 @@ pub(crate) fn tally(tally: &Tally, took: Duration, as_json: bool) -> String {
     let _ = write!(
         out,
         "\n{} seeds in {:.0} s: {} failed; {} faults, {} transactions committed and {} aborted, {} \
-         rebalances, {} h of virtual time",
+         rebalances, {} models promoted, {} of them among the records; {} h of virtual time",
         tally.seeds,
         took.as_secs_f64(),
         tally.failed.len(),
@@ -114,6 +116,8 @@ pub(crate) fn tally(tally: &Tally, took: Duration, as_json: bool) -> String {
         tally.transactions.0,
         tally.transactions.1,
         tally.rebalances,
+        tally.promoted.0,
+        tally.promoted.1,
         tally.virtual_ms / 3_600_000
     );
     out

@@ -35,6 +35,11 @@ fn five_hundred_seeds_hold_every_invariant() {
     );
     assert_eq!(tally.too_rare(), [], "each fault occurs in each phase");
     assert!(tally.coverage.total() >= SEEDS * sim::seed::FAULTS);
+    let (promoted, among) = tally.promoted;
+    assert!(
+        among >= SEEDS / 2 && promoted - among >= SEEDS / 4,
+        "{promoted} models, {among} among the records"
+    );
 }
 
 #[test]
