@@ -377,6 +377,9 @@ impl Oracle {
             let mut changes = Vec::new();
             if self.go_over(&mut profile, &mut changes)? {
                 self.keep(key.clone(), profile, changes);
+            } else if let Some(changed) = self.changed.get_mut(key) {
+                // Without orders nothing of it changes, but the model that it stands under.
+                *changed = profile;
             }
         }
         if keys.len() == limit {

@@ -4,7 +4,12 @@ use checker::{Check, Committed, Outcome, check};
 use engine::commit_record::CommitRecord;
 use proptest::prelude::*;
 
-use crate::histories::{at, made, names, plan, reports, subject};
+use wire::partition_of;
+use wire::routed::Routed;
+
+use crate::histories::{at, made, names, plan, reports, subject, topics_of};
+use crate::support::events::{START, model, view};
+use crate::support::rig::Rig;
 
 /// Checks that need something from outside the topics.
 const WITHOUT_EVIDENCE: [Check; 2] = [Check::Committed, Check::State];
@@ -71,5 +76,31 @@ proptest! {
                 prop_assert_eq!(&finding.at, &input);
             }
         }
+    }
+}
+
+/// Of a customer without orders no model says anything, and his bytes do not say which he stands under.
+#[test]
+fn whoever_has_no_orders_goes_over_within_a_commit_like_all_others() {
+    let names = (0..).map(|nth| format!("visitor-{nth}"));
+    let mut of_task_0 = names.filter(|name| partition_of(name.as_bytes(), 2) == 0);
+    let visitor = of_task_0.next().expect("a name");
+    let mut rig = Rig::new(2);
+    rig.control_all(&Routed::Model(model(1)));
+    rig.run(100);
+    rig.send_to(1, &view("first", &visitor, START));
+    rig.once(100).expect("a commit");
+    // What is forwarded, the models and what comes last are consumed in one commit.
+    rig.control(0, &Routed::Model(model(2)));
+    rig.control(0, &Routed::Rescore { profiles: 100 });
+    rig.send_to(0, &view("second", &visitor, START.plus(1)));
+    rig.run(100);
+    assert_eq!(rig.book(0).rescored, None);
+    for report in reports(&subject(2, false), &topics_of(&rig, 2)) {
+        let failures: Vec<String> = report
+            .failures()
+            .map(|(c, f)| format!("{c}: {f}"))
+            .collect();
+        assert_eq!(failures, [""; 0]);
     }
 }
