@@ -6,17 +6,23 @@
 //! are missing are written.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use domain::behaviour::{Behaviour, Bucket, CartItem, Counted, Session, Signal, Totals, Touch};
+use domain::change::Predicted;
 use domain::definitions::{Definitions, Tag};
 use domain::event::{Body, Campaign, Event, Line, OrderCompleted, OrderRefunded, Product, Text};
 use domain::money::{Minor, Units};
 use domain::orders::{Entry, LineFact, OrderBook, WholeFact};
+use domain::prediction::{
+    Family, InForce, ModelParameters, Predict, SpendParameters, Told, Versions,
+};
 use domain::profile::{Membership, Profile, StageState, View};
+use domain::purchases::Statistics;
 use domain::time::{DAY_MS, Day, HOUR_MS, MINUTE_MS, TimeMs};
 use wire::meta::{MetaReader, MetaWriter};
 use wire::routed::Routed;
-use wire::state::{decode_day, decode_profile, encode_day};
+use wire::state::{decode_day, decode_model, decode_profile, encode_day, encode_model};
 
 use crate::profiles::{bytes, definitions};
 use crate::round_trip::day_totals;
@@ -336,10 +342,94 @@ fn pending() -> Vec<Event> {
 
 fn check_profile(file: &str, profile: &Profile) {
     let golden = golden(file, &bytes(profile));
-    assert_eq!(
-        decode_profile(&golden, &no_rules().into()).as_ref(),
-        Ok(profile)
+    let versions = Versions::new(Arc::new(no_rules()), [version_of(model())]);
+    assert_eq!(decode_profile(&golden, &versions).as_ref(), Ok(profile));
+}
+
+fn model() -> ModelParameters {
+    ModelParameters {
+        version: 300,
+        family: Family::MbgNbd,
+        r: 0.525,
+        alpha: 43.28,
+        a: 0.891,
+        b: 1.614,
+        spend: Some(SpendParameters {
+            p: 6.25,
+            q: 3.744,
+            v: 15.44,
+        }),
+    }
+}
+
+/// A model that always says the same: how it scores is not what is written.
+fn version_of(model: ModelParameters) -> InForce {
+    #[derive(Debug)]
+    struct Constant(u32);
+    impl Predict for Constant {
+        fn version(&self) -> u32 {
+            self.0
+        }
+
+        fn predict(&self, _: &Statistics, _: TimeMs) -> Predicted {
+            Predicted {
+                model_version: self.0,
+                horizon_days: 365,
+                p_alive: 0.5,
+                p_order: 0.25,
+                orders: 1.0,
+                value: None,
+            }
+        }
+
+        fn falls_to(&self, _: &Statistics, _: u8) -> TimeMs {
+            TimeMs::MAX
+        }
+    }
+    InForce::new(Arc::new(Constant(model.version)))
+}
+
+#[test]
+fn a_profile_under_a_model_of_value() {
+    let versions = Versions::new(Arc::new(no_rules()), [version_of(model())]);
+    let Profile {
+        settled,
+        pending,
+        live,
+        next_sequence,
+        last_transition,
+        armed,
+        ..
+    } = full();
+    let mut settled = View::clone(&settled.expect("a settled view"));
+    settled.told = Some(Told {
+        model: 300,
+        amount: -45_678,
+        below: 2,
+    });
+    let scored = Profile::restored(
+        settled,
+        pending,
+        live.clock,
+        next_sequence,
+        last_transition,
+        armed,
+        versions.current(),
     );
+    assert_eq!(scored.model, 300);
+    check_profile("profile_scored_v1.bin", &scored);
+    // It cannot be read where its model is not known.
+    let unknown = decode_profile(&bytes(&scored), &no_rules().into());
+    assert!(unknown.is_err(), "{unknown:?}");
+}
+
+#[test]
+fn a_model_of_value() {
+    let golden = golden("model_v1.bin", &encode_model(&model()));
+    assert_eq!(decode_model(&golden), Ok(model()));
+    for cut in 0..golden.len() {
+        assert!(decode_model(&golden[..cut]).is_err(), "cut at {cut}");
+    }
 }
 
 #[test]
@@ -411,6 +501,10 @@ fn routed_records() {
             "routed_end_v1.bin",
             Routed::EndOfReplay { until: TimeMs::MAX },
         ),
+        ("routed_idle_v1.bin", Routed::Idle),
+        ("routed_alone_v1.bin", Routed::Alone),
+        ("routed_model_v1.bin", Routed::Model(model())),
+        ("routed_rescore_v1.bin", Routed::Rescore { profiles: 1_250 }),
     ] {
         let golden = golden(file, &routed.encode());
         assert_eq!(Routed::decode(&golden), Ok(routed));
