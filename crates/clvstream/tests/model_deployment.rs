@@ -285,7 +285,14 @@ fn a_model_is_promoted_where_it_predicts_no_worse_or_where_it_must() {
     assert_eq!(tasks(), [Some(1); 4]);
 
     // One that was drawn far away from what the data say.
-    let second = save(&["--l2=1"]);
+    let said = run(data, &["model", "fit", "--save", "--l2=1"]);
+    let unasked = "it is not promoted unasked: it predicts revenue worse than version 1";
+    assert!(said.contains(unasked), "{said}");
+    assert!(
+        said.contains("`clvstream model promote 2 --force`"),
+        "{said}"
+    );
+    let second = json(data, &["model", "show", "2", "--json"]);
     assert_eq!(second["holdout"]["in_force"]["version"], 1);
     let (code, _, said) = promote(&["2"]);
     assert_eq!(code, 3, "{said}");

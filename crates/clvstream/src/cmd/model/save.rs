@@ -89,14 +89,14 @@ pub(super) fn tell(
             writeln!(out, "no holdout: {}", why.unwrap_or("none was taken"))?;
         }
     }
-    let may = if verdict.forbids() {
-        "not be promoted unless with --force"
-    } else {
-        "be promoted"
+    let (may, how) = match verdict.forbids() {
+        false => ("may be promoted", ""),
+        true => ("is not promoted unasked", " --force"),
     };
+    writeln!(out, "it {may}: {verdict}")?;
     Ok(writeln!(
         out,
-        "it may {may}: {verdict}\n`clvstream model promote {version}` puts it into force"
+        "`clvstream model promote {version}{how}` puts it into force"
     )?)
 }
 
