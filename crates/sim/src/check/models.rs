@@ -24,7 +24,7 @@ fn newest_in(task: u32, ran: &Ran, shop: &Arc<Shop>) -> Found {
     let tables = tables
         .iter()
         .filter_map(|(full, value)| Some((Table::split(full)?, *value)));
-    let tables: Vec<((Table, &[u8]), &[u8])> = tables.collect();
+    let tables: Vec<_> = tables.collect();
     let of = |which: Table| {
         let of_table = tables.iter().filter(move |((table, _), _)| *table == which);
         of_table.map(|((_, key), value)| (*key, *value))
