@@ -1,7 +1,8 @@
 //! How many events per second one task takes, from Avro bytes to Avro bytes, on one core: a log that
 //! hands out records made beforehand and a store in memory, so that nothing but the engine counts.
 //!
-//! `cargo run --release -p engine --example throughput [EVENTS [RECORDS_PER_COMMIT]]`
+//! `cargo run --release -p engine --example throughput [EVENTS [RECORDS_PER_COMMIT [model]]]`; with `model`, one of
+//! customer value is in force from the first event on.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,6 +15,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use domain::definitions::Definitions;
+use domain::prediction::{Family, ModelParameters, SpendParameters};
+use domain::time::TimeMs;
 use engine::port::{
     CommitError, Committed, Entry, LogError, Read, Record, Staged, StateError, StateReader,
     StateStore, Table, TopicPartition, WorkerLog,
@@ -23,6 +26,7 @@ use engine::topics::Topics;
 use engine::trial::Place;
 use engine::worker::{Owned, Worker};
 use traffic::{ShopConfig, ShopTraffic};
+use wire::routed::Routed;
 use wire::{Decoder, Encoder, Format, InputRules, OutputEncoder, SchemaSet, currency_by_code};
 
 /// Hands out what it was made with, and forgets what it is given.
@@ -94,10 +98,26 @@ impl StateStore for Maps {
     }
 }
 
+/// That of CDNOW, with its spend.
+const MODEL: ModelParameters = ModelParameters {
+    version: 1,
+    family: Family::MbgNbd,
+    r: 0.525,
+    alpha: 43.28,
+    a: 0.891,
+    b: 1.614,
+    spend: Some(SpendParameters {
+        p: 6.25,
+        q: 3.744,
+        v: 15.44,
+    }),
+};
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let events: u64 = args.next().map_or(Ok(1_000_000), |a| a.parse())?;
     let per_commit: usize = args.next().map_or(Ok(10_000), |a| a.parse())?;
+    let with_model = args.next().as_deref() == Some("model");
     let currency = currency_by_code("USD", None).ok_or("no such currency")?;
     let schemas = SchemaSet::embedded()?;
     let setup = Arc::new(Setup {
@@ -114,7 +134,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         partition: 0,
     };
     let mut inputs: Vec<_> = log.inputs.keys().cloned().collect();
-    inputs.push(source(&setup.topics.routed));
+    let routed = source(&setup.topics.routed);
+    inputs.push(routed.clone());
+    if with_model {
+        let promotion = Record {
+            source: routed.clone(),
+            offset: 0,
+            timestamp: TimeMs(0),
+            key: None,
+            value: Some(Routed::Model(MODEL).encode()),
+        };
+        log.inputs.insert(routed, (vec![promotion], 0));
+    }
     let store = Maps::default();
     let task = Task::open(0, setup.clone(), inputs, &store)?;
     let decoder = Decoder::new(InputRules::new(currency), &schemas)?;
