@@ -205,6 +205,7 @@ impl Oracle {
                 match control {
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
+                    Routed::Silent { inputs } => self.book.clock.leave_silent(&inputs),
                     Routed::Alone => self.book.clock.release(),
                     Routed::Tick { now } => self.book.clock.tick(now),
                     Routed::EndOfReplay { until } => {

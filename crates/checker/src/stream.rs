@@ -36,6 +36,7 @@ impl Own {
                         Routed::Tick { .. }
                         | Routed::EndOfReplay { .. }
                         | Routed::Idle
+                        | Routed::Silent { .. }
                         | Routed::Alone
                         | Routed::Model(_)
                         | Routed::Rescore { .. },

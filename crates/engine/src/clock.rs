@@ -2,8 +2,8 @@
 //!
 //! Invariants: it is a function of the records consumed so far, and of nothing else, and never goes
 //! back (I8). It is the lowest of the inputs that are not idle, where an input is a partition that the
-//! task reads or a task that forwards to it. An input counts from its first record on and until a
-//! tick says that all of them are idle.
+//! task reads or a task that forwards to it. An input counts from its first record on and until it is said that
+//! it is silent ([`StreamClock::leave_silent`]) or that all of them are idle; and again from its next record on.
 //!
 //! Tasks that forward to each other wait for each other from the first forwarded event on: as long as one
 //! of them has not told where it is, stream time stands still ([`StreamClock::expect`]). When it tells,
@@ -123,17 +123,30 @@ impl StreamClock {
 
     /// `source` is idle, and holds nobody up until it is heard of again.
     pub fn leave(&mut self, source: &ClockSource) {
-        if self.sources.remove(source).is_some() {
-            self.advance();
-        }
+        self.leave_those(|one| one == source);
     }
 
-    /// All of the task's own inputs are idle. They leave at once: one by one, the clock would go on to
-    /// the last of them, and which one that is depends on the order in which they are configured.
+    /// All of the task's own inputs are idle.
     pub fn leave_inputs(&mut self) {
+        self.leave_those(|source| matches!(source, ClockSource::Input(..)));
+    }
+
+    /// These inputs of the task are silent, while others are not.
+    pub fn leave_silent(&mut self, inputs: &[(Text, u32)]) {
+        self.leave_those(|source| match source {
+            ClockSource::Input(topic, partition) => {
+                let is_it = |input: &(Text, u32)| input.0 == *topic && input.1 == *partition;
+                inputs.iter().any(is_it)
+            }
+            ClockSource::Upstream(_) => false,
+        });
+    }
+
+    /// They leave at once: one by one, the clock would go on to the last of them, and which one that is
+    /// depends on the order in which inputs are configured.
+    fn leave_those(&mut self, leaves: impl Fn(&ClockSource) -> bool) {
         let before = self.sources.len();
-        self.sources
-            .retain(|source, _| matches!(source, ClockSource::Upstream(_)));
+        self.sources.retain(|source, _| !leaves(source));
         if self.sources.len() < before {
             self.advance();
         }
@@ -298,6 +311,28 @@ mod tests {
             (clock.input_time, clock.stream_time),
             (TimeMs(100), TimeMs(300))
         );
+    }
+
+    #[test]
+    fn inputs_that_are_silent_leave_at_once_and_come_back_with_their_next_record() {
+        let mut clock = StreamClock::default();
+        clock.observe(&orders(0), TimeMs(100));
+        clock.observe(&orders(1), TimeMs(200));
+        clock.observe(&orders(2), TimeMs(900));
+        clock.expect(&ClockSource::Upstream(0));
+        clock.observe(&ClockSource::Upstream(0), TimeMs(800));
+        let silent = [("orders".into(), 0), ("orders".into(), 1), ("x".into(), 7)];
+        clock.leave_silent(&silent);
+        assert_eq!(
+            (clock.stream_time, clock.input_time),
+            (TimeMs(800), TimeMs(900))
+        );
+        clock.observe(&ClockSource::Upstream(0), TimeMs(1_000));
+        clock.observe(&orders(1), TimeMs(850));
+        clock.observe(&orders(2), TimeMs(2_000));
+        assert_eq!(clock.stream_time, TimeMs(900), "it is back and behind");
+        clock.observe(&orders(1), TimeMs(950));
+        assert_eq!(clock.stream_time, TimeMs(950), "and holds the others up");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod inbox;
 pub mod member;
 pub mod port;
 pub mod repartition;
+pub mod silence;
 pub mod task;
 mod timers;
 pub mod topics;

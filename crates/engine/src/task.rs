@@ -129,8 +129,8 @@ pub struct Task {
     /// The lane whose next record has moved the clock already, and is to be consumed once what fell
     /// due by that has fired.
     next_lane: Option<usize>,
-    /// Records consumed from its own inputs since it was opened. Not part of its state.
-    own_consumed: u64,
+    /// Records consumed from each of its own inputs since it was opened, by lane. Not part of its state.
+    given: Vec<u64>,
     batch: Batch,
 }
 
@@ -150,6 +150,7 @@ impl Task {
             .iter()
             .map(|i| ClockSource::Input(Text::new(&i.topic), i.partition))
             .collect();
+        let given = vec![0; inputs.len()];
         let mut task = Task {
             id,
             inbox: Inbox::new(inputs),
@@ -163,7 +164,7 @@ impl Task {
             versions: Versions::new(Arc::clone(&setup.definitions), []),
             setup,
             next_lane: None,
-            own_consumed: 0,
+            given,
             batch: Batch::default(),
         };
         task.reset(state)?;
@@ -318,7 +319,7 @@ impl Task {
         };
         self.batch.consumed(lane, waiting.offset);
         if !matches!(waiting.input, Input::Routed(_)) {
-            self.own_consumed += 1;
+            self.given[lane] += 1;
             self.book.clock.own_record();
             self.stir();
         }
@@ -373,6 +374,7 @@ impl Task {
                     }
                     Routed::Clock { .. } => self.meet(),
                     Routed::Idle => self.rest(),
+                    Routed::Silent { inputs } => self.book.clock.leave_silent(&inputs),
                     Routed::Alone => self.book.clock.release(),
                     Routed::Model(model) => self.put_in_force(&model),
                     Routed::Rescore { profiles } => self.rescore(profiles as usize, state)?,
@@ -451,7 +453,20 @@ impl Task {
             return Some(Awaited::Contact);
         }
         let is_awaited = !self.book.fed.is_empty() && !self.is_resting();
-        is_awaited.then_some(Awaited::Inputs(self.own_consumed))
+        is_awaited.then(|| Awaited::Inputs(self.given.iter().sum()))
+    }
+
+    /// Those of its own inputs that its clock waits for, with how many records each has given since the task was
+    /// opened.
+    pub fn waits_for(&self) -> impl Iterator<Item = (&Text, u32, u64)> {
+        let given = self.sources.iter().zip(&self.given);
+        given.filter_map(|(source, given)| match source {
+            ClockSource::Input(topic, partition) => {
+                let is_waited_for = self.book.clock.sources.contains_key(source);
+                is_waited_for.then_some((topic, *partition, *given))
+            }
+            ClockSource::Upstream(_) => None,
+        })
     }
 
     /// Fires the next timer that is due by the clock as it stands.

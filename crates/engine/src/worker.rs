@@ -437,6 +437,10 @@ fn routed_time(routed: &Routed) -> TimeMs {
         Routed::Tick { now } => *now,
         Routed::EndOfReplay { until } => *until,
         // At once: its place is among what has not come.
-        Routed::Idle | Routed::Alone | Routed::Model(_) | Routed::Rescore { .. } => TimeMs::MIN,
+        Routed::Idle
+        | Routed::Alone
+        | Routed::Silent { .. }
+        | Routed::Model(_)
+        | Routed::Rescore { .. } => TimeMs::MIN,
     }
 }

@@ -17,6 +17,7 @@ mod progress;
 mod rescoring;
 mod restore;
 pub mod retention;
+mod silence;
 mod state;
 pub mod status;
 pub mod summary;

@@ -28,6 +28,7 @@ use crate::observe::{Backlog, Gauges, Metered};
 use crate::progress::Restores;
 use crate::rescoring::Rescoring;
 use crate::retention;
+use crate::silence::Silences;
 
 pub use crate::observe::Observers;
 
@@ -36,7 +37,7 @@ const TURN: usize = 2_000;
 /// How long a worker without work waits before it looks around again.
 pub(crate) const WAIT: Duration = Duration::from_millis(100);
 /// How often it is looked for tasks whose inputs are idle.
-const IDLE_LOOK: Duration = Duration::from_secs(1);
+pub(crate) const IDLE_LOOK: Duration = Duration::from_secs(1);
 /// Quiet hours move stream time by the wall clock only where it is this close to it already: a
 /// shop's history that was loaded does not age to today of itself.
 const LIVE_WITHIN_MS: i64 = 7 * DAY_MS;
@@ -377,6 +378,7 @@ fn work(
     let mut last_commit = Instant::now();
     let mut uncommitted = 0;
     let mut idleness = Idleness::default();
+    let mut silences = Silences::default();
     let mut rescoring = Rescoring::new(shared);
     loop {
         let version = embedded.version();
@@ -423,6 +425,7 @@ fn work(
                     tick_if_quiet(deployment, shared)?;
                 }
                 idleness.tell(deployment, worker.owned())?;
+                silences.tell(deployment, worker.owned())?;
             }
             let _ = embedded.wait_for_append(version, WAIT);
         }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use domain::event::Event;
-use domain::time::{DAY_MS, TimeMs};
+use domain::time::{DAY_MS, HOUR_MS, TimeMs};
 use engine::port::TopicPartition;
 use runtime::load::{Delivery, Item, load};
 use runtime::workers::{Observers, Shared, Until, run, wall_clock};
@@ -191,9 +191,65 @@ fn quiet_hours_move_the_clock_of_a_live_shop_also_after_a_restart() {
     }
 }
 
+/// An input that gives nothing any more, and one that gives something all the time.
+#[test]
+fn an_input_that_falls_silent_does_not_hold_the_clock_while_another_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = ["partitions=1", "workers=1", "time.idle_after=1s"];
+    let deployment = open(dir.path(), &settings);
+    // So long ago that the wall clock does not move stream time.
+    let start = wall_clock().minus(400 * DAY_MS);
+    load_shop(&deployment, start);
+    let shop = shop(start);
+    let click = shop.iter().find(|event| !event.body.is_order_fact());
+    let mut click = click.unwrap().clone();
+    click.time = start.plus(30 * DAY_MS);
+    let mut sent = 0;
+    let mut go_on = || {
+        sent += 1;
+        click.id = format!("click-{sent}").into();
+        click.time = click.time.plus(HOUR_MS);
+        let item = Item::Event("clickstream".into(), Box::new(click.clone()));
+        let shared = std::sync::Arc::new(Shared::default());
+        let (name, delivery) = (format!("click-{sent}"), Delivery::PLAIN);
+        let items = std::iter::once(Ok(item));
+        let loaded = load(&deployment, &name, &delivery, items, &shared, &mut |_| {});
+        assert_eq!(loaded.unwrap().events, 1);
+    };
+    let shared = std::sync::Arc::new(Shared::default());
+    let (observers, _) = observed();
+    std::thread::scope(|scope| {
+        let tasks = deployment.open_all().unwrap();
+        let worked = scope.spawn(|| run(&deployment, tasks, Until::Stopped, &shared, &observers));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut seen = embedded(&deployment).version();
+        let is_silent = |routed: &Routed| matches!(routed, Routed::Silent { .. });
+        while controls(&deployment, 0, is_silent) == 0 || deployment.lag().unwrap() > 0 {
+            assert!(Instant::now() < deadline, "nothing is said within a minute");
+            if controls(&deployment, 0, is_silent) == 0 {
+                go_on();
+            }
+            seen = embedded(&deployment).wait_for_append(seen, Duration::from_millis(100));
+        }
+        shared.stop();
+        embedded(&deployment).wake();
+        worked.join().unwrap().unwrap();
+    });
+    let owned = deployment.open_all().unwrap();
+    let clock = &owned[0].task.bookkeeping().clock;
+    assert!(clock.stream_time > start.plus(30 * DAY_MS), "{clock:?}");
+}
+
 /// Ticks in a task's partition of `internal.routed`. Other control records are there too: that a task's
 /// inputs are idle.
 fn ticks(deployment: &Deployment, task: u32) -> usize {
+    controls(deployment, task, |routed| {
+        matches!(routed, Routed::Tick { .. })
+    })
+}
+
+/// Records in a task's partition of `internal.routed` that are of some kind.
+fn controls(deployment: &Deployment, task: u32, is_it: impl Fn(&Routed) -> bool) -> usize {
     let routed = TopicPartition {
         topic: deployment.setup.topics.routed.clone(),
         partition: task,
@@ -204,9 +260,7 @@ fn ticks(deployment: &Deployment, task: u32) -> usize {
         let value = stored.record.value.as_deref()?;
         Routed::decode(value).ok()
     });
-    routed
-        .filter(|routed| matches!(routed, Routed::Tick { .. }))
-        .count()
+    routed.filter(is_it).count()
 }
 
 fn embedded(deployment: &Deployment) -> &eventlog::EmbeddedLog {

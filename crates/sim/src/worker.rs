@@ -13,6 +13,7 @@ use std::time::Duration;
 use engine::group::{MemberLog, Passing, RestorableStore};
 use engine::member::{Broken, Member, Outcome, Rejoin};
 use engine::port::TopicPartition;
+use engine::silence::Silence;
 use engine::task::Awaited;
 use engine::worker::{Owned, Processed};
 use wire::routed::Routed;
@@ -118,6 +119,8 @@ where
         )),
         idleness: BTreeMap::new(),
         looked: hand.now(),
+        silence: Silence::default(),
+        listened: hand.now(),
         pace: Pace::default(),
     };
     let ended = session.run(&mut log);
@@ -136,6 +139,8 @@ struct Session<'s, 'y> {
     /// By task: records that its inputs had given, and since when it was so many.
     idleness: BTreeMap<u32, (Awaited, Moment)>,
     looked: Moment,
+    silence: Silence<Moment>,
+    listened: Moment,
     pace: Pace,
 }
 
@@ -187,6 +192,9 @@ impl<'y> Session<'_, 'y> {
                 let outcome = outcome.map_err(|broken| in_words(broken, |e| e.to_string()))?;
                 self.tell(&outcome);
                 last_commit = hand.now();
+            }
+            if processed.drained && member.uncommitted() == 0 && self.place.tells_silence {
+                self.tell_silent(&mut member);
             }
             self.checkpoint_if_due(&mut member)?;
             self.rest(log, &mut member, processed, last_commit)?;
@@ -281,6 +289,23 @@ impl<'y> Session<'_, 'y> {
             !is_ended
         });
         self.idleness = awaited;
+    }
+
+    /// Lets tasks go on without those of their inputs that are silent while others are not.
+    fn tell_silent(&mut self, member: &mut Member<SimStore<'y>, Changelog<'y>>) {
+        let now = self.hand.now();
+        if now.since(self.listened) < IDLE_LOOK {
+            return;
+        }
+        self.listened = now;
+        let tasks = member.owned().iter().map(|owned| &owned.task);
+        let is_long_ago = |since| now.since(since) >= IDLE_AFTER;
+        for (task, silent) in self.silence.look(tasks, now, is_long_ago) {
+            let name = &self.place.name;
+            self.hand
+                .say(format_args!("{name} tells task {task} of {silent:?}"));
+            control(self.hand, &self.place.shop, task, &silent);
+        }
     }
 }
 

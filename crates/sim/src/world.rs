@@ -55,6 +55,9 @@ const MARKERS: u64 = 15_000;
 /// How far the end of the replay is behind the last event: whoever has ordered has lapsed by then, if only by
 /// his own rhythm.
 const REACHES_ON: i64 = 400 * DAY_MS;
+/// In how many of a thousand seeds tasks are told which of their inputs are silent. What comes in those later may
+/// be late, and what is late is not determined.
+const SILENT: u64 = 250;
 /// How often it is looked how far things are.
 const LOOK: u64 = 250;
 
@@ -78,6 +81,8 @@ pub(crate) struct Place {
     pub(crate) max_poll: u64,
     /// Records that a commit holds, at most; a task's turn may add to that.
     pub(crate) batch: usize,
+    /// Whether it tells tasks which of their inputs are silent.
+    pub(crate) tells_silence: bool,
 }
 
 /// What to run.
@@ -103,6 +108,8 @@ pub struct Ran {
     pub load: Load,
     /// Which models were put into force.
     pub promotions: Promotions,
+    /// Whether tasks were told which of their inputs are silent: what comes in those later may be late.
+    pub tells_silence: bool,
     /// The latest event time that had been sent, by when.
     sent: Vec<(Moment, TimeMs)>,
     /// Faults that happened.
@@ -162,6 +169,7 @@ struct World {
     promotes: bool,
     latest: Vec<(Moment, TimeMs)>,
     batch: usize,
+    tells_silence: bool,
     armed: Vec<Armed>,
     happened: u64,
     coverage: Coverage,
@@ -186,6 +194,7 @@ pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
         cluster,
         load,
         promoter,
+        tells_silence,
         latest,
         coverage,
         journal,
@@ -206,6 +215,7 @@ pub fn run(plan: Plan, shop: &Arc<Shop>) -> Ran {
         cluster,
         load,
         promotions: promoter.promotions().clone(),
+        tells_silence,
         sent: latest,
         coverage,
         journal: journal.take(),
@@ -251,6 +261,7 @@ impl World {
             promotes: false,
             latest: Vec::new(),
             batch,
+            tells_silence: !plan.is_calm && Random::new(plan.seed, 5).chance(SILENT),
             armed: Vec::new(),
             happened: 0,
             coverage: Coverage::default(),
@@ -553,6 +564,7 @@ impl World {
             mutation: self.plan.mutation,
             max_poll: PATIENCE.poll,
             batch: self.batch,
+            tells_silence: self.tells_silence,
         });
         instance.start(places, &self.cluster);
         let (start, workers) = (instance.start, instance.workers);

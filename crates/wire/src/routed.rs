@@ -3,7 +3,7 @@
 //! Whatever can change a task's results, other than its inputs, comes to it here and acts at its
 //! offset.
 
-use domain::event::Event;
+use domain::event::{Event, Text};
 use domain::prediction::ModelParameters;
 use domain::time::TimeMs;
 
@@ -50,6 +50,12 @@ pub enum Routed {
     Idle,
     /// The task has not met any other for a while, by the wall clock: it waits for none any more.
     Alone,
+    /// These of the task's own inputs have been silent for a while, by the wall clock, while others were not: its
+    /// clock goes on without them, until something comes in them.
+    Silent {
+        /// Topic and partition of each.
+        inputs: Vec<(Text, u32)>,
+    },
     /// A model of value is in force from here on; one that is not newer than the last changes nothing.
     Model(ModelParameters),
     /// The next so many profiles in the order of their keys go over to the model in force, if they have not yet.
@@ -100,6 +106,15 @@ impl Routed {
                 buf.put_u32(*profiles);
                 buf
             }
+            Routed::Silent { inputs } => {
+                let mut buf = vec![FORMAT, 9];
+                buf.put_len(inputs.len());
+                for (topic, partition) in inputs {
+                    buf.put_text(topic);
+                    buf.put_u32(*partition);
+                }
+                buf
+            }
         }
     }
 
@@ -134,6 +149,9 @@ impl Routed {
             7 => Routed::Model(take_model(&mut take)?),
             8 => Routed::Rescore {
                 profiles: take.u32()?,
+            },
+            9 => Routed::Silent {
+                inputs: take.list(2, |take| Ok((take.text()?, take.u32()?)))?,
             },
             _ => return Err(take.corrupt("it is of an unknown kind")),
         };

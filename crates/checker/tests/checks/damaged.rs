@@ -174,6 +174,7 @@ proptest! {
                     Routed::decode(bytes),
                     Ok(Routed::Idle
                         | Routed::Alone
+                        | Routed::Silent { .. }
                         | Routed::Model(_)
                         | Routed::Rescore { .. })
                 );

@@ -111,12 +111,17 @@ fn send(rig: &mut Rig, dice: &mut Dice, tasks: u32, event: &Event) {
 
 /// As the shell writes them when it is quiet.
 fn controls(rig: &mut Rig, dice: &mut Dice, now: TimeMs) {
-    match dice.below(8) {
+    match dice.below(10) {
         0 => rig.control_all(&Routed::Tick { now }),
         1 => rig.control(0, &Routed::Idle),
         3 => rig.control(0, &Routed::Alone),
         2 => rig.control_all(&Routed::EndOfReplay { until: now }),
         4 => rig.control_all(&Routed::Model(model(1))),
+        7 | 8 => {
+            let inputs = INPUTS.iter().filter(|_| dice.below(2) == 0);
+            let inputs = inputs.map(|topic| ((*topic).into(), 0)).collect();
+            rig.control(0, &Routed::Silent { inputs });
+        }
         5 | 6 => {
             rig.control_all(&Routed::Model(model(1)));
             rig.control_all(&Routed::Rescore { profiles: 1 });

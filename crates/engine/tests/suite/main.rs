@@ -17,5 +17,6 @@ mod mapped;
 mod member;
 mod partitions;
 mod scripts;
+mod silence;
 mod timers;
 mod values;

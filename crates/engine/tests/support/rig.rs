@@ -280,6 +280,15 @@ impl Rig {
         self.worker.owned()[task].task.bookkeeping().clone()
     }
 
+    /// Its tasks.
+    pub(crate) fn tasks(&mut self) -> Vec<&Task> {
+        self.worker
+            .owned()
+            .iter()
+            .map(|owned| &owned.task)
+            .collect()
+    }
+
     pub(crate) fn topics(&self) -> &Topics {
         &self.setup.topics
     }

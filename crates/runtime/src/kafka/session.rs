@@ -26,6 +26,7 @@ use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::progress::Restored;
 use crate::rescoring::Rescoring;
+use crate::silence::Silences;
 use crate::workers::{
     Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
 };
@@ -279,6 +280,7 @@ impl Session<'_> {
             ..
         } = self.at;
         let mut idleness = Idleness::default();
+        let mut silences = Silences::default();
         let mut rescoring = Rescoring::new(shared);
         loop {
             beat(heartbeat);
@@ -303,6 +305,9 @@ impl Session<'_> {
             checkpoint_if_due(self.member.owned(), self.gauges.as_ref())?;
             self.refresh_gauges()?;
             let uncommitted = self.member.uncommitted();
+            if processed.drained && uncommitted == 0 && until == Until::Stopped {
+                silences.tell(deployment, self.member.owned())?;
+            }
             if !processed.starved || uncommitted > 0 && processed.steps > 0 {
                 continue;
             }

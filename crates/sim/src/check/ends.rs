@@ -1,10 +1,11 @@
 //! The end: every record accounted for (I7), and the same state as of a run in which nothing went wrong
 //! (I1, as far as that is determined).
 //!
-//! Orders, days of the shop and what was dead-lettered are the same, always. Whole views are the same
-//! where no event was late in either run; records in order, rightly keyed, are never late. A late fact
-//! of an order that is known already is counted as a duplicate, and, told in time, counts among the
-//! events: where days of disorder meet facts told twice, a view is not determined, and is not compared.
+//! Orders, days of the shop, cells and what was dead-lettered are the same, always. Whole views are the same
+//! where no event was late in either run; records in order, rightly keyed, are never late, unless an input was left
+//! out of a clock because it was silent. A late fact of an order that is known already is counted as a
+//! duplicate, and, told in time, counts among the events: where days of disorder, or of silence, meet facts
+//! told twice, a view is not determined, and is not compared.
 //!
 //! A model of value that comes into force among the records of the load does so at another place among them in
 //! each run: a customer whose P(alive) had fallen by then is at risk, or has lapsed, as of another instant, and if
@@ -245,14 +246,16 @@ pub(super) fn same(ran: &Ran, calm: &Ran, shop: &Arc<Shop>) -> Found {
     }
     let load = &ran.load;
     let late = (found.counts.late, expected.counts.late);
-    if load.keyed == Keyed::Rightly && load.order == Order::InOrder && late != (0, 0) {
+    let is_in_time = load.order == Order::InOrder && !ran.tells_silence;
+    if load.keyed == Keyed::Rightly && is_in_time && late != (0, 0) {
         let what = format!("in order and rightly keyed, {late:?} events are late");
         return violated("I1", what);
     }
     let told_twice = load.told_twice.iter().map(|owner| owner.as_bytes());
     let told_twice: BTreeSet<&[u8]> = told_twice.collect();
     for ((key, found), expected) in found.profiles.iter().zip(expected.profiles.values()) {
-        let may_be_late = load.order == Order::Beyond && told_twice.contains(key.as_slice());
+        let is_disordered = load.order == Order::Beyond || ran.tells_silence;
+        let may_be_late = is_disordered && told_twice.contains(key.as_slice());
         let is_whole = late == (0, 0) && !may_be_late;
         let is_same = match is_whole {
             true if ran.promotions.are_settled() => found.live == expected.live,

@@ -505,6 +505,12 @@ fn routed_records() {
         ("routed_alone_v1.bin", Routed::Alone),
         ("routed_model_v1.bin", Routed::Model(model())),
         ("routed_rescore_v1.bin", Routed::Rescore { profiles: 1_250 }),
+        (
+            "routed_silent_v1.bin",
+            Routed::Silent {
+                inputs: vec![("clickstream".into(), 3), ("orders é".into(), 200)],
+            },
+        ),
     ] {
         let golden = golden(file, &routed.encode());
         assert_eq!(Routed::decode(&golden), Ok(routed));

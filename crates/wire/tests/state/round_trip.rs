@@ -137,5 +137,9 @@ pub(crate) fn routed() -> impl Strategy<Value = Routed> {
             .prop_map(|(from, upstream_time)| Routed::Clock { from, upstream_time }),
         1 => time().prop_map(|now| Routed::Tick { now }),
         1 => time().prop_map(|until| Routed::EndOfReplay { until }),
+        1 => prop::collection::vec(("[a-zé.]{0,9}", any::<u32>()), 0..4).prop_map(|inputs| {
+            let inputs = inputs.into_iter().map(|(topic, partition)| (topic.into(), partition));
+            Routed::Silent { inputs: inputs.collect() }
+        }),
     ]
 }
