@@ -9,6 +9,7 @@
 //! - Before an event touches a profile, the timers due by stream time less the grace have fired.
 //! - Every record consumed is counted exactly once ([`Counts`]).
 
+mod company;
 mod rescore;
 mod stage;
 
@@ -36,7 +37,11 @@ use crate::port::{StateError, StateReader, Table, TopicPartition};
 use crate::timers::Timers;
 use crate::topics::Topics;
 use crate::valuing;
+use company::moves_clock;
+use rescore::adopt;
 use stage::Batch;
+
+pub use company::Awaited;
 
 /// Decoded profiles that all tasks of an application together keep in memory between batches, at
 /// most: some 2 KiB each. A task beyond its share drops its own after a commit and decodes them
@@ -70,26 +75,6 @@ pub enum Step {
     Unread(usize),
     /// There is nothing left to consume.
     Drained,
-}
-
-/// What is waited for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Awaited {
-    /// The task waits to meet others at all, whatever comes in its own inputs meanwhile.
-    Contact,
-    /// Others wait for its own inputs, which have given so many records since it was opened.
-    Inputs(u64),
-}
-
-impl Awaited {
-    /// What ends it.
-    #[must_use]
-    pub fn ended_by(self) -> Routed {
-        match self {
-            Awaited::Contact => Routed::Alone,
-            Awaited::Inputs(_) => Routed::Idle,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -406,69 +391,6 @@ impl Task {
         Ok(())
     }
 
-    /// Where one event is forwarded, any task may forward to any other: from here on this one tells all
-    /// others where it is, and waits for all of them.
-    fn meet(&mut self) {
-        if !self.book.fed.is_empty() {
-            return;
-        }
-        for other in (0..self.setup.tasks).filter(|other| *other != self.id) {
-            self.book.fed.insert(other, TimeMs::MIN);
-            self.book.clock.expect(&ClockSource::Upstream(other));
-        }
-        self.book.clock.release();
-    }
-
-    /// The task's own inputs are idle: neither it nor the others wait for them.
-    fn rest(&mut self) {
-        self.book.clock.leave_inputs();
-        let mut fed = std::mem::take(&mut self.book.fed);
-        for (other, told) in &mut fed {
-            if *told < TimeMs::MAX {
-                *told = TimeMs::MAX;
-                self.say_clock(*other, TimeMs::MAX);
-            }
-        }
-        self.book.fed = fed;
-    }
-
-    /// Something came in the task's own inputs: if it was idle, it tells again where it is.
-    fn stir(&mut self) {
-        if self.is_resting() {
-            for told in self.book.fed.values_mut() {
-                *told = TimeMs::MIN;
-            }
-        }
-    }
-
-    fn is_resting(&self) -> bool {
-        self.book.fed.values().next() == Some(&TimeMs::MAX)
-    }
-
-    /// What somebody waits for, here or elsewhere: if that stays the same for too long, the control
-    /// record that it answers is to end the waiting.
-    #[must_use]
-    pub fn awaited(&self) -> Option<Awaited> {
-        if self.book.clock.held_for > 0 && !self.book.clock.sources.is_empty() {
-            return Some(Awaited::Contact);
-        }
-        let is_awaited = !self.book.fed.is_empty() && !self.is_resting();
-        is_awaited.then(|| Awaited::Inputs(self.given.iter().sum()))
-    }
-
-    /// Those of its own inputs that its clock waits for, with how many records each has given since the task was
-    /// opened.
-    pub fn waits_for(&self) -> impl Iterator<Item = (&Text, u32, u64)> {
-        let given = self.sources.iter().zip(&self.given);
-        given.filter_map(|(source, given)| match source {
-            ClockSource::Input(topic, partition) => {
-                let is_waited_for = self.book.clock.sources.contains_key(source);
-                is_waited_for.then_some((topic, *partition, *given))
-            }
-            ClockSource::Upstream(_) => None,
-        })
-    }
-
     /// Fires the next timer that is due by the clock as it stands.
     fn fire_next(&mut self, state: &dyn StateReader) -> Result<bool, StateError> {
         let frontier = self.frontier();
@@ -645,46 +567,6 @@ impl Task {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.book.counts
-    }
-}
-
-/// A profile goes over to the model in force, before anything else is done with it.
-fn adopt(
-    profile: &mut Profile,
-    versions: &Versions,
-    frontier: TimeMs,
-    changes: &mut Vec<Change>,
-) -> Result<bool, StateError> {
-    let definitions = versions.current();
-    if profile.model == definitions.model_version() {
-        return Ok(false);
-    }
-    let Some(under) = versions.under(profile.model) else {
-        return Err(StateError::Failed(format!(
-            "a profile stands under version {} of the model of value, which is not known any more",
-            profile.model
-        )));
-    };
-    Ok(profile.adopt(under, definitions, frontier, changes))
-}
-
-/// The clock that a record moves, and how far.
-fn moves_clock(input: &ClockSource, waiting: &Waiting) -> Option<(ClockSource, TimeMs)> {
-    match &waiting.input {
-        Input::Event(event) => Some((input.clone(), event.time)),
-        Input::Several(events, _) => Some((input.clone(), events.first()?.time)),
-        Input::Routed(
-            Routed::Event {
-                from,
-                upstream_time,
-                ..
-            }
-            | Routed::Clock {
-                from,
-                upstream_time,
-            },
-        ) => Some((ClockSource::Upstream(*from), *upstream_time)),
-        Input::Routed(_) | Input::Ignored | Input::Rejected(_) => None,
     }
 }
 

@@ -9,11 +9,13 @@
 
 use std::sync::Arc;
 
+use domain::change::Change;
 use domain::event::Text;
 use domain::prediction::{ModelParameters, Versions};
 use domain::profile::Profile;
+use domain::time::TimeMs;
 
-use super::{Task, Warm, adopt, damaged};
+use super::{Task, Warm, damaged};
 use crate::port::{StateError, StateReader, Table};
 use crate::valuing;
 
@@ -159,4 +161,24 @@ impl Task {
             .retain(|version, model| *version == current || model.is_none());
         Ok(())
     }
+}
+
+/// A profile goes over to the model in force, before anything else is done with it.
+pub(super) fn adopt(
+    profile: &mut Profile,
+    versions: &Versions,
+    frontier: TimeMs,
+    changes: &mut Vec<Change>,
+) -> Result<bool, StateError> {
+    let definitions = versions.current();
+    if profile.model == definitions.model_version() {
+        return Ok(false);
+    }
+    let Some(under) = versions.under(profile.model) else {
+        return Err(StateError::Failed(format!(
+            "a profile stands under version {} of the model of value, which is not known any more",
+            profile.model
+        )));
+    };
+    Ok(profile.adopt(under, definitions, frontier, changes))
 }

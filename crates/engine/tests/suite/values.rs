@@ -67,7 +67,7 @@ fn clock_to(rig: &mut Rig, time: TimeMs) {
 }
 
 #[test]
-fn who_stops_buying_is_at_risk_at_the_computed_instant_without_an_event() {
+fn r11_who_stops_buying_is_at_risk_at_the_computed_instant_without_an_event() {
     let mut rig = Rig::new(1);
     // One that gives up on customers sooner than their own rhythm would.
     let model = ModelParameters {
@@ -135,7 +135,7 @@ fn without_a_model_there_is_no_prediction_and_history_and_formula_go_on() {
 }
 
 #[test]
-fn small_changes_of_a_prediction_are_held_back() {
+fn r02_a_prediction_is_told_when_it_is_news() {
     let mut rig = Rig::new(1);
     let patient = ModelParameters { a: 0.3, ..model(1) };
     rig.control_all(&Routed::Model(patient));

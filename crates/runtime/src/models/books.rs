@@ -140,7 +140,7 @@ pub(super) fn each_book(
         let Known { owner, profile, .. } = known?;
         let book = profile.live.book;
         if let Owner::Customer(customer) = owner
-            && !(book.orders.is_empty() && book.refunds.is_empty())
+            && !book.is_empty()
         {
             each(customer, book);
         }
