@@ -11,6 +11,7 @@ pub mod load;
 pub mod log;
 pub mod models;
 pub mod observe;
+mod occupation;
 pub mod outline;
 mod placement;
 mod progress;

@@ -17,7 +17,7 @@ use wire::routed::Routed;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::Appender;
-use crate::workers::{Shared, Until, appender, control, unless_superseded};
+use crate::workers::{Until, appender, control, unless_superseded};
 
 /// So often a task is told to go on.
 const PACE: Duration = Duration::from_millis(250);
@@ -25,35 +25,14 @@ const PACE: Duration = Duration::from_millis(250);
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// Of one worker's tasks.
-pub(crate) struct Rescoring<'s> {
-    shared: &'s Shared,
-    /// Whether this worker counts among those that have something to do.
-    counted: bool,
+#[derive(Default)]
+pub(crate) struct Rescoring {
     /// By task: how far it was when it was told last, and when that was.
     told: BTreeMap<u32, (Text, Instant)>,
     appender: Option<Appender>,
 }
 
-impl<'s> Rescoring<'s> {
-    pub(crate) fn new(shared: &'s Shared) -> Rescoring<'s> {
-        Rescoring {
-            shared,
-            counted: false,
-            told: BTreeMap::new(),
-            appender: None,
-        }
-    }
-
-    /// Says whether one of the tasks has something to do. To be called after everything that tasks have consumed,
-    /// before it is committed: whoever sees that nothing is left to consume sees this too.
-    pub(crate) fn note(&mut self, owned: &[Owned<TaskStore>]) {
-        let has_work = owned.iter().any(|owned| owned.task.rescoring().is_some());
-        if has_work != self.counted {
-            self.counted = has_work;
-            self.shared.rescoring(has_work);
-        }
-    }
-
+impl Rescoring {
     /// Lets tasks go on that are to. To be called with nothing uncommitted.
     pub(crate) fn tell(
         &mut self,
@@ -61,8 +40,7 @@ impl<'s> Rescoring<'s> {
         owned: &[Owned<TaskStore>],
         until: Until,
     ) -> Result<(), RuntimeError> {
-        self.note(owned);
-        if !self.counted {
+        if !has_work(owned) {
             if !self.told.is_empty() {
                 self.told.clear();
                 self.appender = None;
@@ -114,10 +92,7 @@ impl<'s> Rescoring<'s> {
     }
 }
 
-impl Drop for Rescoring<'_> {
-    fn drop(&mut self) {
-        if self.counted {
-            self.shared.rescoring(false);
-        }
-    }
+/// Whether customers of one of the tasks are going over.
+pub(crate) fn has_work(owned: &[Owned<TaskStore>]) -> bool {
+    owned.iter().any(|owned| owned.task.rescoring().is_some())
 }

@@ -25,8 +25,9 @@ use crate::kafka;
 use crate::log::{Appender, Log};
 use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered};
+use crate::occupation::{Occupation, Occupied, is_over};
 use crate::progress::Restores;
-use crate::rescoring::Rescoring;
+use crate::rescoring::{self, Rescoring};
 use crate::retention;
 use crate::silence::Silences;
 
@@ -69,8 +70,7 @@ pub struct Shared {
     consumed: AtomicU64,
     last_progress_ms: AtomicI64,
     stream_time: AtomicI64,
-    /// Workers with a task whose customers are going over to a new model.
-    rescoring: AtomicU32,
+    pub(crate) occupied: Occupied,
 }
 
 impl Shared {
@@ -113,19 +113,6 @@ impl Shared {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
-    }
-
-    /// One more worker, or one less, has a task whose customers are going over to a new model.
-    pub(crate) fn rescoring(&self, begins: bool) {
-        match begins {
-            true => self.rescoring.fetch_add(1, Ordering::Relaxed),
-            false => self.rescoring.fetch_sub(1, Ordering::Relaxed),
-        };
-    }
-
-    /// Whether customers of this process's tasks are going over to a new model.
-    pub(crate) fn is_rescoring(&self) -> bool {
-        self.rescoring.load(Ordering::Relaxed) > 0
     }
 
     /// Everything has been consumed: the others may stop too.
@@ -297,12 +284,17 @@ pub(crate) fn crew<'scope, H: Send + 'scope>(
     observers: &'scope Observers,
     work: impl Fn(u32, H) -> Result<Counts, RuntimeError> + Copy + Send + 'scope,
 ) -> Result<Counts, RuntimeError> {
+    // All are, before the first of them looks around.
+    (0_u32..)
+        .zip(&hands)
+        .for_each(|(number, _)| shared.occupied.set(number, true));
     let threads: Vec<_> = (0_u32..)
         .zip(hands)
         .map(|(number, hand)| {
             scope.spawn(move || {
                 let _alarm = Alarm::new(number, shared, observers);
                 let result = work(number, hand);
+                shared.occupied.set(number, false);
                 if let Err(error) = &result {
                     tracing::error!(worker = number, %error, "a worker failed; stopping");
                     if !error.is_damage() {
@@ -379,13 +371,16 @@ fn work(
     let mut uncommitted = 0;
     let mut idleness = Idleness::default();
     let mut silences = Silences::default();
-    let mut rescoring = Rescoring::new(shared);
+    let mut rescoring = Rescoring::default();
+    let mut occupation = Occupation::new(shared, number);
     loop {
         let version = embedded.version();
         let budget = turn(deployment.config.commit.max_batch, uncommitted);
         let processed = worker.process(&mut log, budget)?;
         uncommitted += processed.steps;
-        rescoring.note(worker.owned());
+        if processed.steps > 0 || !processed.drained {
+            occupation.tell(true);
+        }
         if let Some(heartbeat) = &heartbeat {
             heartbeat.beat();
         }
@@ -414,9 +409,8 @@ fn work(
             rescoring.tell(deployment, worker.owned(), until)?;
         }
         if processed.drained && uncommitted == 0 {
-            let is_over =
-                || Ok::<_, RuntimeError>(deployment.lag()? == 0 && !shared.is_rescoring());
-            if until == Until::Drained && is_over()? {
+            occupation.tell(rescoring::has_work(worker.owned()));
+            if until == Until::Drained && is_over(deployment, shared)? {
                 shared.set_done();
                 break;
             }

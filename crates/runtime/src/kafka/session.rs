@@ -24,8 +24,9 @@ use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
+use crate::occupation::{Occupation, is_over};
 use crate::progress::Restored;
-use crate::rescoring::Rescoring;
+use crate::rescoring::{self, Rescoring};
 use crate::silence::Silences;
 use crate::workers::{
     Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
@@ -212,6 +213,7 @@ impl<'d> Place<'d> {
         let now = Instant::now();
         let mut session = Session {
             at: *self,
+            occupation: Occupation::new(self.shared, self.number),
             log: Metered::new(Source::new(log, self.deployment), topics, metrics),
             member: Member::new(setup, self.deployment.readers()?),
             stores: LocalStores::new(self.deployment, self.cluster, self.observers),
@@ -252,6 +254,7 @@ struct Session<'d> {
     member: Member<TaskStore, Reader>,
     stores: LocalStores<'d>,
     gauges: Option<Gauges>,
+    occupation: Occupation<'d>,
     log: Metered<Source>,
     /// Counts of the present tasks as they are in `consumed` already.
     told: Counts,
@@ -281,7 +284,7 @@ impl Session<'_> {
         } = self.at;
         let mut idleness = Idleness::default();
         let mut silences = Silences::default();
-        let mut rescoring = Rescoring::new(shared);
+        let mut rescoring = Rescoring::default();
         loop {
             beat(heartbeat);
             let stopping = shared.is_stopping();
@@ -300,7 +303,9 @@ impl Session<'_> {
             let max_batch = deployment.config.commit.max_batch;
             let budget = turn(max_batch, self.member.uncommitted());
             let processed = self.member.process(&mut self.log, budget)?;
-            rescoring.note(self.member.owned());
+            if processed.steps > 0 || !processed.drained {
+                self.occupation.tell(true);
+            }
             self.commit_if_due(stopping, consumed)?;
             checkpoint_if_due(self.member.owned(), self.gauges.as_ref())?;
             self.refresh_gauges()?;
@@ -460,6 +465,8 @@ impl Session<'_> {
         } = self.at;
         if drained {
             self.settle()?;
+            self.occupation
+                .tell(rescoring::has_work(self.member.owned()));
         }
         let kafka = deployment.config.kafka.as_ref();
         let input_check = kafka.map_or(Duration::MAX, |k| k.input_check);
@@ -473,8 +480,7 @@ impl Session<'_> {
             return Ok(false);
         }
         self.last_drained = Instant::now();
-        let is_over = || Ok::<_, RuntimeError>(deployment.lag()? == 0 && !shared.is_rescoring());
-        if until == Until::Drained && self.seen_group && is_over()? {
+        if until == Until::Drained && self.seen_group && is_over(deployment, shared)? {
             shared.set_done();
             return Ok(true);
         }
