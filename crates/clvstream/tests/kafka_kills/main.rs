@@ -293,7 +293,8 @@ fn disturbed(test: &str, size: usize, keyed_by: &str, number: u64) {
         fleet.logged("joining it anew"),
     );
     assert_eq!((hits.kills, hits.broker_kills), (KILLS, BROKER_KILLS));
-    assert!(hits.with_work_left >= 20 && hits.advanced >= 12, "{hits:?}");
+    // How many blows fall while the load goes on is up to the machine; most of them have to.
+    assert!(hits.with_work_left >= 15 && hits.advanced >= 12, "{hits:?}");
     assert!(hits.transactions >= 1, "{hits:?}");
     // It fails when the broker is away, and otherwise never.
     assert!(loader.failed as usize <= BROKER_KILLS);
