@@ -586,11 +586,11 @@ impl Cluster {
                 self.schedule(LOOK, Due::Look);
             }
             Due::Compact => {
-                let from = self.wall_clock().minus(TOMBSTONES.cast_signed());
+                let now = self.wall_clock();
                 // Some of them at a time.
                 self.compactions += 1;
                 for number in self.compacted.iter().skip(self.compactions % 3).step_by(3) {
-                    self.partitions[*number].compact(from);
+                    self.partitions[*number].compact(now, TOMBSTONES);
                 }
                 self.schedule(COMPACT, Due::Compact);
             }

@@ -64,6 +64,8 @@ pub struct Stored {
     pub fate: Fate,
     /// Whether compaction took it away.
     pub is_compacted: bool,
+    /// When compaction came by first and left it as a tombstone: from then on its time runs.
+    pub kept_since: Option<TimeMs>,
 }
 
 impl Stored {
@@ -146,6 +148,7 @@ impl Partition {
                 None => Fate::Committed,
             },
             is_compacted: false,
+            kept_since: None,
         });
         offset
     }
@@ -173,6 +176,7 @@ impl Partition {
             writer: Some(writer),
             fate: Fate::Marker,
             is_compacted: false,
+            kept_since: None,
         });
     }
 
@@ -183,21 +187,26 @@ impl Partition {
         self.records[from..until].iter().filter(|r| r.is_visible())
     }
 
-    /// Keeps the last committed record of each key, and tombstones that are newer than
-    /// `tombstones_from`; takes away what was aborted. What is not stable stays as it is.
-    pub(super) fn compact(&mut self, tombstones_from: TimeMs) {
+    /// Keeps the last committed record of each key, and tombstones for so many milliseconds after what they delete
+    /// was taken away (KIP-534): whoever has read that has as long to read them. Takes away what was
+    /// aborted. What is not stable stays as it is.
+    pub(super) fn compact(&mut self, now: TimeMs, keep: u64) {
+        let kept_from = now.minus(keep.cast_signed());
         let stable = self.stable_end() as usize;
         let mut keys: FxHashSet<&[u8]> = FxHashSet::default();
         let goes = self.records[..stable].iter().rev().map(|record| {
             let counts = record.fate == Fate::Committed && !record.is_compacted;
             let key = record.content.key.as_deref().unwrap_or_default();
             let is_last = counts && keys.insert(key);
-            let is_old = record.content.value.is_none() && record.timestamp < tombstones_from;
+            let is_old = record.kept_since.is_some_and(|since| since < kept_from);
             record.fate == Fate::Aborted || counts && (!is_last || is_old)
         });
         let goes: Vec<bool> = goes.collect();
         for (record, goes) in self.records[..stable].iter_mut().rev().zip(goes) {
             record.is_compacted |= goes;
+            if record.content.value.is_none() && record.kept_since.is_none() {
+                record.kept_since = Some(now);
+            }
         }
     }
 }
