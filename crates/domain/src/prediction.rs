@@ -29,17 +29,6 @@ pub enum Family {
     MbgNbd,
 }
 
-impl Family {
-    /// Its name in the literature.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Family::BgNbd => "BG/NBD",
-            Family::MbgNbd => "MBG/NBD",
-        }
-    }
-}
-
 /// Parameters of Gamma-Gamma.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct SpendParameters {

@@ -9,7 +9,7 @@ use store::TaskStore;
 
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
-use crate::workers::{IDLE_LOOK, appender, control, unless_superseded};
+use crate::workers::{IDLE_LOOK, control, say};
 
 /// What a worker has seen of its tasks' inputs, by the wall clock.
 #[derive(Debug, Default)]
@@ -38,9 +38,9 @@ impl Silences {
         let Some((first, _)) = said.first() else {
             return Ok(());
         };
-        let mut appender = appender(deployment, &format!("silent-{first}"))?;
         let records = said.iter();
         let records = records.map(|(task, silent)| control(deployment, *task, silent));
-        unless_superseded(appender.append(&records.collect::<Vec<_>>(), &[]))
+        let name = format!("silent-{first}");
+        say(deployment, &name, &records.collect::<Vec<_>>())
     }
 }

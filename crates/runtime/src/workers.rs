@@ -508,6 +508,15 @@ pub(crate) fn appender(deployment: &Deployment, name: &str) -> Result<Appender, 
     deployment.log.appender(name, Arc::new(|| false))
 }
 
+/// Appends control records under a name of its own. That somebody else has taken the name over is no error.
+pub(crate) fn say(
+    deployment: &Deployment,
+    name: &str,
+    records: &[OutRecord],
+) -> Result<(), RuntimeError> {
+    unless_superseded(appender(deployment, name)?.append(records, &[]))
+}
+
 /// Finds out which tasks' own inputs have been idle for a while though others wait for them.
 #[derive(Debug, Default)]
 pub(crate) struct Idleness {
@@ -554,8 +563,7 @@ impl Idleness {
             self.seen.remove(&record.target.partition);
         }
         let first = records[0].target.partition;
-        let mut appender = appender(deployment, &format!("idle-{first}"))?;
-        unless_superseded(appender.append(&records, &[]))
+        say(deployment, &format!("idle-{first}"), &records)
     }
 }
 
