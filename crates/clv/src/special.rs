@@ -1,7 +1,7 @@
 //! Special functions and quadrature, as accurate as the models need them and the same on every
 //! platform: elementary functions come from `libm`, never from `std`.
 //!
-//! Checked against 40-digit values (`test-data/clv/special.csv`) to 1e-12 relative or better.
+//! Checked against 40-digit values (`tests/data/clv/special.csv`) to 1e-12 relative or better.
 
 mod expint;
 mod gamma;

@@ -1,4 +1,4 @@
-//! Special functions and models against values of high-precision arithmetic (`test-data/clv/make.py`), over
+//! Special functions and models against values of high-precision arithmetic (`tests/data/clv/make.py`), over
 //! all histories and parameters that it has.
 
 #![allow(
@@ -19,7 +19,7 @@ use support::{number, numbers, off, root, rows, text};
 
 #[test]
 fn special_functions_are_exact_to_twelve_digits() {
-    let table = text(&root().join("test-data/clv/special.csv"));
+    let table = text(&root().join("tests/data/clv/special.csv"));
     let mut worst = (0.0, String::new());
     let mut checked = 0;
     for row in rows(&table) {
@@ -95,7 +95,7 @@ fn found(row: &BTreeMap<&str, &str>) -> f64 {
 
 #[test]
 fn models_are_exact_to_nine_digits_over_all_histories_and_parameters() {
-    let table = text(&root().join("test-data/clv/models.csv"));
+    let table = text(&root().join("tests/data/clv/models.csv"));
     let mut worst: BTreeMap<String, (f64, String)> = BTreeMap::new();
     let mut checked = 0;
     for row in rows(&table) {

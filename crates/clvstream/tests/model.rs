@@ -118,7 +118,7 @@ fn orders_that_came_with_cancellations_are_evaluated() {
         "evaluate",
         "--mapping",
         "mappings/online_retail.toml",
-        "test-data/online-retail/slice.csv.zst",
+        "tests/data/online-retail/slice.csv.zst",
         "--until",
         "2011-04-30",
         "--json",

@@ -108,7 +108,7 @@ pub fn committed(cluster: &Cluster, places: &[TopicPartition]) -> u64 {
 /// When it cannot be read.
 #[must_use]
 pub fn retail(rows: usize) -> Vec<String> {
-    let slice = project().join("test-data/online-retail/slice.csv.zst");
+    let slice = project().join("tests/data/online-retail/slice.csv.zst");
     let slice = zstd::Decoder::new(std::fs::File::open(slice).unwrap()).unwrap();
     let lines = BufReader::new(slice).lines().map(Result::unwrap);
     lines.take(rows + 1).collect()

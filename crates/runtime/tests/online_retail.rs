@@ -106,7 +106,7 @@ fn check_days(deployment: &runtime::Deployment, daily: &Path, label: &str) -> Te
 /// The slice that ships, at six instants, two of them at the very edge of windows.
 #[test]
 fn slice_equals_the_expected_values_however_it_is_delivered() -> TestResult {
-    let folder = root().join("test-data/online-retail");
+    let folder = root().join("tests/data/online-retail");
     let listed = expected(&folder.join("expected/instants.csv"));
     let mut instants: Vec<(String, &str)> = Vec::new();
     for row in &listed {

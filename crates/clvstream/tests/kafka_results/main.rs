@@ -63,7 +63,7 @@ impl Expectations {
 
     /// The slice that ships, at six instants, three of them around the edge of a window.
     fn of_slice() -> Expectations {
-        let folder = root().join("test-data/online-retail");
+        let folder = root().join("tests/data/online-retail");
         let tables = folder.join("expected");
         let instants = expected(&tables.join("instants.csv"))
             .into_iter()

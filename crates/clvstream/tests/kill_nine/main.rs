@@ -176,7 +176,7 @@ fn kill(
 }
 
 fn slice() -> PathBuf {
-    root().join("test-data/online-retail/slice.csv.zst")
+    root().join("tests/data/online-retail/slice.csv.zst")
 }
 
 fn root() -> PathBuf {

@@ -44,7 +44,7 @@ fn a_browser_opens_the_report_without_errors_and_shows_every_plot() {
             "retail.html",
             [
                 "mappings/online_retail.toml",
-                "test-data/online-retail/slice.csv.zst",
+                "tests/data/online-retail/slice.csv.zst",
                 "2011-04-30",
             ],
         ),

@@ -7,7 +7,7 @@ use serde_json::Value;
 /// When the log takes the records in.
 pub(crate) const RECORD_TIME: &str = "2024-06-01T00:00:00Z";
 
-/// One record of `test-data/bad-input/records.jsonl`.
+/// One record of `tests/data/bad-input/records.jsonl`.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     pub(crate) name: String,
@@ -28,7 +28,7 @@ impl Case {
 
 pub(crate) fn cases() -> Vec<Case> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = project.join("test-data/bad-input/records.jsonl");
+    let path = project.join("tests/data/bad-input/records.jsonl");
     let text = std::fs::read_to_string(path).expect("the project ships its bad records");
     text.lines().map(case).collect()
 }

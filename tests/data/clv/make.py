@@ -2,7 +2,7 @@
 """Values that the crate `clv` is held against, to 25 digits, from 60-digit arithmetic.
 
     python3 -m pip install mpmath      # 1.3.0
-    python3 test-data/clv/make.py      # writes special.csv and models.csv beside this file; some minutes
+    python3 tests/data/clv/make.py      # writes special.csv and models.csv beside this file; some minutes
 
 It knows nothing of the crate: expectations come from the textbooks' hypergeometric closed forms or plain
 quadrature of the definition, at a precision at which their cancellation does not matter.

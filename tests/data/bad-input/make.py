@@ -10,7 +10,7 @@ what clvstream reads was written by something else.
 import json
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 DAY = 86_400_000
 MARCH = 1_709_251_200_000  # 2024-03-01T00:00:00Z
 IDS = {"page_viewed": 1900000001, "order_completed": 1900000011, "order_refunded": 1900000013,
