@@ -21,6 +21,8 @@ use crate::settings::{Isolation, Settings};
 const LARGEST_MESSAGE: u64 = 1_000_000_000;
 /// Begins what stands beside the position of a task whose work went over to other topics.
 const MOVED: &str = "moved to generation ";
+/// By how much a clock is taken to be behind at first, in milliseconds.
+const MINUTE: i64 = 60_000;
 /// How long a request may take.
 const REQUEST: Duration = Duration::from_secs(10);
 /// After which time a question that cannot be answered yet is asked again.
@@ -186,6 +188,25 @@ impl Cluster {
         let found = patiently(|| self.uncommitted.offsets_for_times(list.clone(), REQUEST));
         let found = found.map_err(|e| self.unreachable("asking for an offset by time", e))?;
         Ok(found.elements().first().and_then(|e| stored(e.offset())))
+    }
+
+    /// An instant after which no record of `at` was written: `time`, if that is one. A record that is
+    /// later than that is passed by a minute, or by as much again.
+    ///
+    /// # Errors
+    /// The cluster does not answer.
+    pub fn no_later_than(
+        &self,
+        at: &TopicPartition,
+        time: TimeMs,
+    ) -> Result<TimeMs, KafkaLogError> {
+        let mut bound = time;
+        let mut ahead = MINUTE;
+        while self.offset_at(at, bound.plus(1))?.is_some() {
+            bound = time.plus(ahead);
+            ahead = ahead.saturating_mul(2);
+        }
+        Ok(bound)
     }
 
     /// Records in `inputs` that the group has not consumed, by partition; empty when it has

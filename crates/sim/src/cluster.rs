@@ -151,7 +151,8 @@ impl Cluster {
 
     // Topics.
 
-    /// Makes a partition; `is_compacted`: its topic keeps the last record of each key.
+    /// Makes a partition; `is_compacted`: its topic keeps the last record of each key, and notes when brokers
+    /// took records in (`LogAppendTime`), whatever the writers' clocks say.
     pub fn create(&mut self, at: TopicPartition, is_compacted: bool) {
         let number = self.partitions.len();
         self.names.insert(at.clone(), number);
@@ -278,6 +279,10 @@ impl Cluster {
         self.ids[id].partitions.insert(number);
         let writer = self.ids[id].writer;
         let now = self.now;
+        let timestamp = match self.compacted.contains(&number) {
+            true => self.wall_clock(),
+            false => timestamp,
+        };
         Ok(self.partitions[number].append(now, timestamp, content, Some(writer)))
     }
 

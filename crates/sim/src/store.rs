@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use domain::time::TimeMs;
 use engine::group::{Passing, RestorableStore, Stores};
 use engine::port::{
     Committed, Entry, StateError, StateReader, StateStore, Table, TopicName, TopicPartition, Write,
@@ -154,8 +155,11 @@ impl<'y> SimStores<'y> {
             topic: Arc::clone(&self.changelog),
             partition: task,
         };
-        let oldest = self.hand.wall_clock().minus(STALE_AFTER);
+        let own = self.hand.wall_clock();
         let cluster = self.hand.cluster();
+        let newest = cluster.partition(&at).and_then(|p| p.history().last());
+        let newest = newest.map_or(TimeMs(0), |record| record.timestamp);
+        let oldest = own.max(newest).minus(STALE_AFTER);
         let refused = |what| StoresError::NotNow(format!("{what:?}"));
         let (_, end) = cluster.bounds(&at).map_err(refused)?;
         if position > end {

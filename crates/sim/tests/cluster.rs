@@ -291,6 +291,23 @@ fn compaction_keeps_the_last_of_each_key_and_offsets_as_they_are() {
 }
 
 #[test]
+fn a_compacted_topic_goes_by_the_brokers_clock_and_others_by_the_writers() {
+    let mut cluster = cluster();
+    let (id, writer) = init(&mut cluster, "one");
+    let ahead = cluster.wall_clock().plus(60_000);
+    for topic in ["a", "log"] {
+        let content = Rc::new(Content::default());
+        let produced = cluster.produce(id, writer, &at(topic), ahead, content);
+        produced.expect("the transaction takes it");
+    }
+    let now = cluster.wall_clock();
+    let found = |topic: &str, time| cluster.offset_at(&at(topic), time).expect("it answers");
+    assert_eq!(found("a", ahead), Some(0));
+    assert_eq!(found("log", now), Some(0));
+    assert_eq!(found("log", now.plus(1)), None);
+}
+
+#[test]
 fn nothing_is_answered_in_bad_weather() {
     let mut cluster = cluster();
     let one = init(&mut cluster, "one");

@@ -10,10 +10,13 @@
 
 mod admin;
 use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use admin::Operator;
 use fleet::App;
 use kafkatest::Broker;
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 const SETTINGS: [&str; 2] = ["partitions=2", "workers=2"];
 const SHOP: [&str; 3] = ["simulate", "--events=4000", "--days=20"];
@@ -102,6 +105,45 @@ fn state_older_than_the_topic_keeps_tombstones_is_rebuilt() {
     Operator::on(broker.bootstrap()).settings(&changelog, &settings);
     let mut instance = app.start("a");
     instance.wait_ready();
+    assert_eq!(instance.metric(stale), 2.0);
+    assert!(instance.terminate().success());
+    assert_eq!(app.export("profiles"), before);
+}
+
+/// A record from later than now would make everything behind it look recent. Brokers refuse what is more
+/// than an hour ahead, unless they are older than that rule.
+#[test]
+fn stale_state_is_known_whatever_the_clocks_of_those_who_wrote_the_changelog_say() {
+    let test = "stale_state_is_known_whatever_the_clocks_of_those_who_wrote_the_changelog_say";
+    let Some(broker) = Broker::shared(test) else {
+        return;
+    };
+    let app = worked_off(broker, "ahead");
+    let changelog = format!("{}.internal.changelog", app.id);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let ahead = i64::try_from(now.as_millis()).unwrap() + 30 * 60_000;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker.bootstrap())
+        .create()
+        .unwrap();
+    for task in 0..2 {
+        // An owner record, as a worker writes it before it takes a task over.
+        let record = BaseRecord::to(&changelog)
+            .partition(task)
+            .key("\x04owner")
+            .payload("somebody whose clock is wrong")
+            .timestamp(ahead);
+        producer.send(record).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+    // The state goes on past it.
+    app.run("a", &DRAIN);
+    let before = app.export("profiles");
+    let settings = [("cleanup.policy", "compact"), ("delete.retention.ms", "1")];
+    Operator::on(broker.bootstrap()).settings(&changelog, &settings);
+    let mut instance = app.start("a");
+    instance.wait_ready();
+    let stale = "clvstream_state_rebuilds_total{reason=\"stale\"}";
     assert_eq!(instance.metric(stale), 2.0);
     assert!(instance.terminate().success());
     assert_eq!(app.export("profiles"), before);

@@ -230,14 +230,24 @@ fn common(replication: u32) -> Vec<Setting> {
     vec![
         exactly("min.insync.replicas", in_sync),
         exactly("unclean.leader.election.enable", false),
-        // Records carry the clock of their writer: a broker's would differ between replays of a batch.
-        exactly("message.timestamp.type", "CreateTime"),
     ]
+}
+
+/// Records carry the clock of their writer: a broker's would differ between replays of a batch.
+fn writers_clock() -> Setting {
+    exactly("message.timestamp.type", "CreateTime")
+}
+
+/// Records carry the clock of the brokers, which compact by it: what was deleted is forgotten by that clock,
+/// and whoever asks since when may not be misled by a writer whose own was wrong.
+fn brokers_clock() -> Setting {
+    exactly("message.timestamp.type", "LogAppendTime")
 }
 
 fn deleted_after(time: Option<Duration>) -> Vec<Setting> {
     let ms = time.map_or("-1".to_owned(), |time| time.as_millis().to_string());
     vec![
+        writers_clock(),
         exactly("cleanup.policy", "delete"),
         exactly("retention.ms", ms),
     ]
@@ -246,6 +256,7 @@ fn deleted_after(time: Option<Duration>) -> Vec<Setting> {
 /// Kept without limit; who has consumed it purges it. Small segments, as only whole ones are freed.
 fn purged() -> Vec<Setting> {
     vec![
+        writers_clock(),
         exactly("cleanup.policy", "delete"),
         exactly("retention.ms", -1),
         exactly("retention.bytes", -1),
@@ -257,6 +268,7 @@ fn purged() -> Vec<Setting> {
 /// by size. A tombstone stays for a week, which is how old a local state may be to catch up with it.
 fn compacted() -> Vec<Setting> {
     vec![
+        brokers_clock(),
         exactly("cleanup.policy", "compact"),
         exactly("max.compaction.lag.ms", DAY_MS),
         exactly("segment.ms", 6 * HOUR_MS),

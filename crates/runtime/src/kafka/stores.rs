@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use domain::time::TimeMs;
 use engine::group::{Passing, Stores};
 use engine::port::TopicPartition;
 use kafkalog::{Cluster, KafkaLogError};
@@ -99,7 +98,9 @@ impl<'d> LocalStores<'d> {
             .rebuild_store(task, why, &what, self.observers)
     }
 
-    /// Whether the changelog may have forgotten what was deleted since `position`.
+    /// Whether the changelog may have forgotten what was deleted since `position`: by the brokers' clock,
+    /// which its records carry. This machine's own only says how late it is where nothing was
+    /// written lately; one that is behind what was written is put right by that.
     fn is_stale(
         &self,
         changelog: &TopicPartition,
@@ -112,7 +113,8 @@ impl<'d> LocalStores<'d> {
         let kept = self.deployment.tombstones;
         // A restore takes its time too.
         let kept = millis(kept - kept / 7);
-        let oldest = TimeMs(wall_clock().0.saturating_sub(kept));
+        let now = self.cluster.no_later_than(changelog, wall_clock())?;
+        let oldest = now.minus(kept);
         let recent = self.cluster.offset_at(changelog, oldest)?;
         Ok(recent.is_none_or(|recent| position < recent))
     }

@@ -54,7 +54,7 @@ pub struct Content {
 pub struct Stored {
     /// Its offset.
     pub offset: u64,
-    /// When it was written, by the wall clock of its writer.
+    /// When it was written: by the brokers' clock where its topic is compacted, else by that of its writer.
     pub timestamp: TimeMs,
     /// What it holds.
     pub content: Rc<Content>,
