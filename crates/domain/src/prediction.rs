@@ -131,24 +131,38 @@ pub struct Told {
     pub below: u8,
 }
 
+/// When P(alive) of a customer falls to each of [`ALIVE_SHARES`], if no other order comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Crossings([TimeMs; ALIVE_SHARES.len()]);
+
+impl Crossings {
+    pub(crate) fn of(model: &InForce, statistics: &Statistics) -> Crossings {
+        Crossings(ALIVE_SHARES.map(|share| model.falls_to(statistics, share)))
+    }
+
+    /// The first one after `clock`; [`TimeMs::MAX`]: none.
+    pub(crate) fn next_after(self, clock: TimeMs) -> TimeMs {
+        let to_come = self.0.into_iter().filter(|at| *at > clock);
+        to_come.min().unwrap_or(TimeMs::MAX)
+    }
+
+    /// How many there have been by `as_of`.
+    fn passed_by(self, as_of: TimeMs) -> u8 {
+        self.0.iter().filter(|at| **at <= as_of).count() as u8
+    }
+}
+
 impl Told {
-    /// What is to be told of `predicted`, as of an instant, of the customer with `statistics`.
-    #[must_use]
-    pub fn of(
-        predicted: &Predicted,
-        model: &InForce,
-        statistics: &Statistics,
-        as_of: TimeMs,
-    ) -> Told {
+    /// What is to be told of `predicted`, as of an instant.
+    pub(crate) fn of(predicted: &Predicted, crossings: Crossings, as_of: TimeMs) -> Told {
         let amount = match &predicted.value {
             Some(value) => value.expected.0,
             None => (predicted.orders * 1e6).round_ties_even() as i64,
         };
-        let is_below = |share: &&u8| model.falls_to(statistics, **share) <= as_of;
         Told {
-            model: model.version(),
+            model: predicted.model_version,
             amount,
-            below: ALIVE_SHARES.iter().filter(is_below).count() as u8,
+            below: crossings.passed_by(as_of),
         }
     }
 

@@ -22,11 +22,11 @@
 //! instant at which the late fact was learnt of, and a late order fact that is known already
 //! (another event of the same order) counts nowhere, while one in time counts among the events.
 
-use crate::change::{Action, Cause, Change, Reason, SegmentChange, What};
+use crate::change::{Cause, Change, What};
 use crate::definitions::{Definitions, Tag};
-use crate::event::{Event, Text};
+use crate::event::Event;
 use crate::time::{HOUR_MS, TimeMs};
-use crate::view::{Trigger, transition};
+use crate::view::Trigger;
 
 pub use crate::view::{Membership, StageState, View};
 
@@ -139,11 +139,8 @@ impl Profile {
         settled.adopt(frontier, definitions, &mut Vec::new());
         let anew = fold(settled, &self.pending, self.live.clock, definitions);
         let before = std::mem::replace(&mut self.live, anew);
-        let (told, trigger) = (out.len(), Trigger::of(Cause::Model));
-        corrections(&before, &self.live, &trigger, definitions, out);
-        let before = before.value(definitions);
         self.live
-            .tell_difference(&before, &trigger, told, definitions, out);
+            .correct(&before, Trigger::of(Cause::Model), definitions, out);
         true
     }
 
@@ -243,27 +240,22 @@ impl Profile {
             return;
         };
         let anew = fold(settled, &self.pending, self.live.clock, definitions);
+        let trigger = Trigger::by(cause, Cause::Correction);
         if self.live.clock <= cause.time {
             // Of one instant with the latest, and only its id comes earlier (the lines of an
             // invoice): where that makes no difference, nothing is corrected.
             let (mut appended, mut told) = (self.live.clone(), Vec::new());
             appended.take(cause, definitions, &mut told);
             let mut differences = Vec::new();
-            let trigger = Trigger::by(cause, Cause::Correction);
-            corrections(&appended, &anew, &trigger, definitions, &mut differences);
-            if differences.is_empty() && appended.value(definitions) == anew.value(definitions) {
+            anew.correct(&appended, trigger, definitions, &mut differences);
+            if differences.is_empty() {
                 self.live = anew;
                 out.append(&mut told);
                 return;
             }
         }
         let before = std::mem::replace(&mut self.live, anew);
-        let told = out.len();
-        let trigger = Trigger::by(cause, Cause::Correction);
-        corrections(&before, &self.live, &trigger, definitions, out);
-        let before = before.value(definitions);
-        self.live
-            .tell_difference(&before, &trigger, told, definitions, out);
+        self.live.correct(&before, trigger, definitions, out);
     }
 
     /// Moves what can no longer be overtaken from `pending` into `settled`.
@@ -320,65 +312,4 @@ fn fold(settled: &View, pending: &[Event], reached: TimeMs, definitions: &Defini
     }
     view.advance(reached, definitions, &mut silent);
     view
-}
-
-/// The differences between two views of one profile, as one of them takes the other's place.
-fn corrections(
-    before: &View,
-    after: &View,
-    trigger: &Trigger<'_>,
-    definitions: &Definitions,
-    out: &mut Vec<Change>,
-) {
-    let reason = |rule: &Text| Reason {
-        rule: rule.clone(),
-        cause: trigger.cause,
-        evidence: Vec::new(),
-    };
-    let rule = Text::new_static(match trigger.cause {
-        Cause::Model => "model_in_force",
-        _ => "events_put_in_order",
-    });
-    let mut push = |what| {
-        out.push(Change {
-            as_of: after.clock,
-            cause_event_id: trigger.event_id.cloned(),
-            what,
-        });
-    };
-    for model in &definitions.models {
-        let find = |view: &View| view.stages.iter().find(|s| s.model == model.tag).copied();
-        let (was, is) = (find(before), find(after));
-        if let Some(is) = is
-            && was.map(|s| (s.stage, s.cycle)) != Some((is.stage, is.cycle))
-        {
-            push(What::Stage(transition(
-                model,
-                was.as_ref(),
-                &is,
-                reason(&rule),
-                definitions,
-            )));
-        }
-    }
-    for segment in &definitions.segments {
-        let find = |view: &View| {
-            view.segments
-                .iter()
-                .find(|m| m.segment == segment.tag)
-                .copied()
-        };
-        let (action, since) = match (find(before), find(after)) {
-            (Some(was), None) => (Action::Exited, was.since),
-            (None, Some(is)) => (Action::Entered, is.since),
-            _ => continue,
-        };
-        push(What::Segment(SegmentChange {
-            segment: segment.name.clone(),
-            action,
-            reason: reason(&rule),
-            member_since: since,
-            definition_version: definitions.version,
-        }));
-    }
 }
