@@ -15,7 +15,8 @@ use domain::prediction::{ModelParameters, Versions};
 use domain::profile::Profile;
 use domain::time::TimeMs;
 
-use super::{Task, Warm, damaged};
+use super::profiles::decode;
+use super::{Task, damaged};
 use crate::port::{StateError, StateReader, Table};
 use crate::valuing;
 
@@ -98,12 +99,13 @@ impl Task {
             let key = key.map_err(|_| {
                 StateError::Damaged("state is damaged: a profile's key is no text".to_owned())
             })?;
-            let bytes = (!self.profiles.contains_key(&key)).then_some(bytes);
+            let bytes = (!self.profiles.has(&key)).then_some(bytes);
             found.push((key, bytes));
         }
         let is_last = |key: &Text| found.len() < limit || found.last().is_some_and(|l| *key < l.0);
         let uncommitted = self
-            .dirty
+            .profiles
+            .changed()
             .iter()
             .filter(|key| **key > *last && is_last(key));
         let uncommitted: Vec<_> = uncommitted.map(|key| (key.clone(), None)).collect();
@@ -118,16 +120,12 @@ impl Task {
         let frontier = self.frontier();
         let mut changes = std::mem::take(&mut self.batch.changes);
         let has_changed = match self.profiles.get_mut(key) {
-            Some(warm) => adopt(&mut warm.profile, &self.versions, frontier, &mut changes)?,
+            Some(profile) => adopt(profile, &self.versions, frontier, &mut changes)?,
             None => {
-                let mut profile: Profile = self.decode(bytes)?;
+                let mut profile = decode(bytes, &self.versions)?;
                 let has_changed = adopt(&mut profile, &self.versions, frontier, &mut changes)?;
                 if has_changed {
-                    let warm = Warm {
-                        profile,
-                        dirty: false,
-                    };
-                    self.profiles.insert(key.clone(), warm);
+                    self.profiles.keep(key.clone(), profile);
                 }
                 has_changed
             }

@@ -10,7 +10,7 @@ use domain::orders::DayTotals;
 use domain::prediction::ModelParameters;
 use domain::time::TimeMs;
 use wire::routed::Routed;
-use wire::state::{day_key, encode_day, encode_model, encode_profile, model_key};
+use wire::state::{day_key, encode_day, encode_model, model_key};
 use wire::{Envelope, OutputTopic, Rejection, dead_letter_headers, partition_of};
 
 use super::Task;
@@ -67,7 +67,7 @@ impl Task {
 
     /// Numbers what changed about a profile and writes it to its topics; `changes` is empty then.
     pub(super) fn tell(&mut self, key: &Text, changes: &mut Vec<Change>) {
-        let Some(warm) = self.profiles.get_mut(key) else {
+        let Some(profile) = self.profiles.get_mut(key) else {
             return;
         };
         let partition = match self.setup.outputs == self.setup.tasks {
@@ -75,7 +75,7 @@ impl Task {
             false => partition_of(key.as_bytes(), self.setup.outputs),
         };
         for change in changes.iter_mut() {
-            let sequence = warm.profile.number(change);
+            let sequence = profile.number(change);
             let envelope = Envelope {
                 customer: key,
                 sequence,
@@ -233,22 +233,8 @@ impl Task {
 
     /// The state writes of a batch, sorted by table and key, but for the bookkeeping, which comes last.
     fn delta(&mut self, batch: &Batch) -> Vec<Write> {
-        let mut delta = Vec::with_capacity(self.dirty.len() + batch.timers.len() + 8);
-        let mut dirty = std::mem::take(&mut self.dirty);
-        dirty.sort_unstable();
-        let mut buf = Vec::new();
-        for key in dirty {
-            if let Some(warm) = self.profiles.get_mut(&key) {
-                warm.dirty = false;
-                buf.clear();
-                encode_profile(&warm.profile, &mut buf);
-                delta.push(Write {
-                    table: Table::Profiles,
-                    key: key.as_bytes().to_vec(),
-                    value: Some(Arc::from(buf.as_slice())),
-                });
-            }
-        }
+        let mut delta = self.profiles.take_writes();
+        delta.reserve(batch.timers.len() + 8);
         for (key, armed) in &batch.timers {
             delta.push(Write {
                 table: Table::Timers,
