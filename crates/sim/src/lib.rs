@@ -7,6 +7,7 @@
 //!
 //! What is simulated, what is not, and how a seed is replayed: docs/simulation.md.
 
+mod agenda;
 pub mod campaign;
 pub mod check;
 pub mod cluster;

@@ -154,7 +154,7 @@ pub(crate) struct Promoter {
     /// Which one is next.
     next: usize,
     /// Its producer, once it has one.
-    producer: Option<(usize, Writer)>,
+    producer: Option<Writer>,
     /// To how many tasks it has been written.
     written: u32,
 }
@@ -187,7 +187,7 @@ impl Promoter {
         random: &mut Random,
     ) -> Option<u64> {
         let Promotion { model, .. } = *self.promotions.0.get(self.next)?;
-        let Some((id, writer)) = self.producer else {
+        let Some(writer) = self.producer else {
             self.written = 0;
             self.producer = cluster.init(NAME).ok();
             return Some(1 + random.below(60));
@@ -197,8 +197,8 @@ impl Promoter {
             return Some(200 + random.below(3_000));
         }
         let done = match self.written < TASKS {
-            true => write(cluster, shop, (id, writer), self.written, model),
-            false => cluster.end(id, writer, true),
+            true => write(cluster, shop, writer, self.written, model),
+            false => cluster.end(writer, true),
         };
         match done {
             Ok(()) if self.written == TASKS => {
@@ -225,7 +225,7 @@ impl Promoter {
 fn write(
     cluster: &mut Cluster,
     shop: &Shop,
-    (id, writer): (usize, Writer),
+    writer: Writer,
     task: u32,
     model: ModelParameters,
 ) -> Result<(), Refusal> {
@@ -237,7 +237,7 @@ fn write(
     let wall_clock = cluster.wall_clock();
     match shop.inputs_of(task).pop() {
         Some(at) => cluster
-            .produce(id, writer, &at, wall_clock, Rc::new(content))
+            .produce(writer, &at, wall_clock, Rc::new(content))
             .map(|_| ()),
         None => Ok(()),
     }

@@ -46,7 +46,7 @@ fn later(cluster: &mut Cluster, ms: u64) {
 }
 
 /// Begins as `name`, however long that takes.
-fn init(cluster: &mut Cluster, name: &str) -> (usize, Writer) {
+fn init(cluster: &mut Cluster, name: &str) -> Writer {
     for _ in 0..1_000 {
         if let Ok(begun) = cluster.init(name) {
             return begun;
@@ -58,7 +58,7 @@ fn init(cluster: &mut Cluster, name: &str) -> (usize, Writer) {
 
 fn put(
     cluster: &mut Cluster,
-    (id, writer): (usize, Writer),
+    writer: Writer,
     topic: &str,
     key: &str,
     value: Option<&str>,
@@ -69,7 +69,7 @@ fn put(
         headers: Vec::new(),
     };
     let now = cluster.wall_clock();
-    cluster.produce(id, writer, &at(topic), now, Rc::new(content))
+    cluster.produce(writer, &at(topic), now, Rc::new(content))
 }
 
 /// What a reader of committed records gets.
@@ -95,10 +95,10 @@ fn a_transaction_is_read_once_it_is_committed_and_marked_and_what_is_behind_it_w
     let two = init(&mut cluster, "two");
     assert_eq!(put(&mut cluster, one, "a", "k", Some("first")), Ok(0));
     assert_eq!(put(&mut cluster, two, "a", "k", Some("second")), Ok(1));
-    cluster.end(two.0, two.1, true).expect("a commit");
+    cluster.end(two, true).expect("a commit");
     later(&mut cluster, 1_000);
     assert_eq!(read(&cluster, "a"), [], "the first one holds it back");
-    cluster.end(one.0, one.1, false).expect("an abort");
+    cluster.end(one, false).expect("an abort");
     later(&mut cluster, 1_000);
     assert_eq!(read(&cluster, "a"), [(1, "second".to_owned())]);
     let fates: Vec<Fate> = cluster
@@ -119,12 +119,12 @@ fn markers_land_one_by_one_after_the_decision() {
     for topic in ["a", "b"] {
         put(&mut cluster, one, topic, "k", Some("v")).expect("a record");
     }
-    cluster.end(one.0, one.1, true).expect("a commit");
+    cluster.end(one, true).expect("a commit");
     assert_eq!((read(&cluster, "a"), read(&cluster, "b")), (vec![], vec![]));
     let again = put(&mut cluster, one, "a", "k", Some("w"));
     let concurrent = Err(Refusal::Retriable("concurrent transactions"));
     assert_eq!(again, concurrent, "not before the last marker");
-    assert_eq!(cluster.end(one.0, one.1, true), Ok(()), "asked again");
+    assert_eq!(cluster.end(one, true), Ok(()), "asked again");
     later(&mut cluster, 1_000);
     assert_eq!(read(&cluster, "a").len() + read(&cluster, "b").len(), 2);
     assert_eq!(put(&mut cluster, one, "a", "k", Some("w")), Ok(2));
@@ -136,16 +136,16 @@ fn whoever_takes_an_id_fences_the_one_before_and_ends_its_transaction() {
     let old = init(&mut cluster, "id");
     put(&mut cluster, old, "a", "k", Some("old")).expect("a record");
     let new = init(&mut cluster, "id");
-    assert!(new.1.epoch > old.1.epoch);
+    assert!(new.epoch > old.epoch);
     let late = put(&mut cluster, old, "a", "k", Some("late"));
     assert!(
         matches!(late, Err(Refusal::Fenced(_) | Refusal::Abortable(_))),
         "{late:?}"
     );
-    let ended = cluster.end(old.0, old.1, true);
+    let ended = cluster.end(old, true);
     assert!(matches!(ended, Err(Refusal::Fenced(_))), "{ended:?}");
     put(&mut cluster, new, "a", "k", Some("new")).expect("a record");
-    cluster.end(new.0, new.1, true).expect("a commit");
+    cluster.end(new, true).expect("a commit");
     later(&mut cluster, 1_000);
     let values: Vec<_> = read(&cluster, "a").into_iter().map(|(_, v)| v).collect();
     assert_eq!(values, ["new"]);
@@ -163,7 +163,7 @@ fn a_transaction_that_is_open_for_too_long_is_ended_and_its_producer_fenced() {
         partition.end(),
         "nothing is held back"
     );
-    let ended = cluster.end(one.0, one.1, true);
+    let ended = cluster.end(one, true);
     assert!(matches!(ended, Err(Refusal::Fenced(_))), "{ended:?}");
     assert_eq!(read(&cluster, "a"), []);
 }
@@ -178,7 +178,7 @@ fn positions_are_unstable_until_their_marker_and_gone_with_an_abort() {
     let one = init(&mut cluster, "one");
     for (commit, next, expected) in [(false, 5, None), (true, 7, Some(offset(7)))] {
         let positions = [(at("a"), offset(next))];
-        let sent = cluster.send_offsets(one.0, one.1, &positions, NOBODY);
+        let sent = cluster.send_offsets(one, &positions, NOBODY);
         assert_eq!(sent, Ok(()), "without a member nobody asks");
         let unstable = cluster.position(&at("a"), true);
         assert!(
@@ -186,7 +186,7 @@ fn positions_are_unstable_until_their_marker_and_gone_with_an_abort() {
             "{unstable:?}"
         );
         assert_eq!(cluster.position(&at("a"), false), Ok(None), "the older one");
-        cluster.end(one.0, one.1, commit).expect("an end");
+        cluster.end(one, commit).expect("an end");
         later(&mut cluster, 1_000);
         assert_eq!(cluster.position(&at("a"), true), Ok(expected));
     }
@@ -226,7 +226,7 @@ fn tasks_move_by_revocation_first_and_an_old_generation_commits_nothing() {
     let producer = init(&mut cluster, "one");
     let mut send = |membership| {
         let positions = [(at("a"), offset(1))];
-        cluster.send_offsets(producer.0, producer.1, &positions, membership)
+        cluster.send_offsets(producer, &positions, membership)
     };
     assert_eq!(send(before), Err(Refusal::Abortable("illegal generation")));
     let stranger = Membership {
@@ -258,7 +258,7 @@ fn whoever_stands_still_for_too_long_has_lost_its_tasks_when_it_goes_on() {
     assert_eq!(gained, had, "the other has them");
     let producer = init(&mut cluster, "one");
     let positions = [(at("a"), offset(1))];
-    let zombie = cluster.send_offsets(producer.0, producer.1, &positions, before);
+    let zombie = cluster.send_offsets(producer, &positions, before);
     assert_eq!(zombie, Err(Refusal::Abortable("unknown member")));
     cluster.resume(one);
     assert_eq!(change(&mut cluster, one, &[]), Change::Lost(had));
@@ -276,7 +276,7 @@ fn compaction_keeps_the_last_of_each_key_and_offsets_as_they_are() {
     ] {
         put(&mut cluster, one, "log", key, value).expect("a record");
     }
-    cluster.end(one.0, one.1, true).expect("a commit");
+    cluster.end(one, true).expect("a commit");
     later(&mut cluster, 25_000);
     let kept = |cluster: &Cluster| read(cluster, "log");
     let (three, tombstone) = ((2, "3".to_owned()), (3, String::new()));
@@ -293,11 +293,11 @@ fn compaction_keeps_the_last_of_each_key_and_offsets_as_they_are() {
 #[test]
 fn a_compacted_topic_goes_by_the_brokers_clock_and_others_by_the_writers() {
     let mut cluster = cluster();
-    let (id, writer) = init(&mut cluster, "one");
+    let writer = init(&mut cluster, "one");
     let ahead = cluster.wall_clock().plus(60_000);
     for topic in ["a", "log"] {
         let content = Rc::new(Content::default());
-        let produced = cluster.produce(id, writer, &at(topic), ahead, content);
+        let produced = cluster.produce(writer, &at(topic), ahead, content);
         produced.expect("the transaction takes it");
     }
     let now = cluster.wall_clock();
@@ -314,7 +314,7 @@ fn nothing_is_answered_in_bad_weather() {
     put(&mut cluster, one, "a", "k", Some("v")).expect("a record");
     let until = Moment(cluster.now().0 + 5_000);
     cluster.weather.break_coordinator(until);
-    let ended = cluster.end(one.0, one.1, true);
+    let ended = cluster.end(one, true);
     assert!(matches!(ended, Err(Refusal::Retriable(_))), "{ended:?}");
     assert!(
         put(&mut cluster, one, "a", "k", Some("w")).is_ok(),
@@ -323,7 +323,7 @@ fn nothing_is_answered_in_bad_weather() {
     cluster.weather.break_broker(until);
     assert!(put(&mut cluster, one, "a", "k", Some("x")).is_err());
     later(&mut cluster, 6_000);
-    assert_eq!(cluster.end(one.0, one.1, true), Ok(()));
+    assert_eq!(cluster.end(one, true), Ok(()));
     later(&mut cluster, 1_000);
     assert_eq!(read(&cluster, "a").len(), 2);
 }

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use engine::group::Change;
 
+use super::Refusal;
 use super::assignor::assign;
-use super::transactions::Refusal;
 use crate::time::Moment;
 
 /// How often a client beats, and looks at itself.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use domain::time::TimeMs;
 use engine::port::Header;
 use rustc_hash::FxHashSet;
+use wire::routed::Routed;
 
 use crate::time::Moment;
 
@@ -47,6 +48,17 @@ pub struct Content {
     pub value: Option<Vec<u8>>,
     /// Headers.
     pub headers: Vec<Header>,
+}
+
+impl Content {
+    /// A control record for a task.
+    pub(crate) fn of(control: &Routed) -> Content {
+        Content {
+            key: None,
+            value: Some(control.encode()),
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// A record as it stands in a partition.

@@ -1,6 +1,10 @@
-//! What is wrong with the cluster just now.
+//! What is wrong with the cluster just now, and what it answers because of that.
 
 use std::collections::BTreeMap;
+
+use engine::port::TopicPartition;
+
+use super::{Cluster, Refusal};
 
 use crate::time::Moment;
 
@@ -56,20 +60,20 @@ impl Weather {
         self.slow.insert(partition, until);
     }
 
-    pub(super) fn is_broker_down(&self, now: Moment) -> bool {
+    fn is_broker_down(&self, now: Moment) -> bool {
         now < self.broker_down
     }
 
-    pub(super) fn is_coordinator_down(&self, now: Moment) -> bool {
+    fn is_coordinator_down(&self, now: Moment) -> bool {
         now < self.coordinator_down
     }
 
-    pub(super) fn is_stormy(&self, now: Moment) -> bool {
+    fn is_stormy(&self, now: Moment) -> bool {
         now < self.storm
     }
 
     /// How many milliseconds a partition may add.
-    pub(crate) fn slowness(&self, partition: usize, now: Moment) -> u64 {
+    pub(super) fn slowness(&self, partition: usize, now: Moment) -> u64 {
         match self.slow.get(&partition) {
             Some(until) if now < *until => SLOWEST / 2,
             _ => 0,
@@ -83,5 +87,39 @@ impl Weather {
 
     pub(super) fn clear(&mut self, now: Moment) {
         self.slow.retain(|_, until| now < *until);
+    }
+}
+
+impl Cluster {
+    /// Whether brokers answer.
+    pub(super) fn broker(&self) -> Result<(), Refusal> {
+        match self.weather.is_broker_down(self.now) {
+            true => Err(Refusal::Retriable("the broker does not answer")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether coordinators answer.
+    pub(super) fn coordinator(&self) -> Result<(), Refusal> {
+        self.broker()?;
+        if self.weather.is_coordinator_down(self.now) {
+            return Err(Refusal::Retriable("the coordinator is not available"));
+        }
+        Ok(())
+    }
+
+    /// Whether something may be added to a transaction.
+    pub(super) fn calm(&mut self) -> Result<(), Refusal> {
+        if self.weather.is_stormy(self.now) && self.random.chance(700) {
+            return Err(Refusal::Retriable("concurrent transactions"));
+        }
+        Ok(())
+    }
+
+    /// How much longer than usual it may take to have what is written to `at`.
+    #[must_use]
+    pub fn slowness_of(&self, at: &TopicPartition) -> u64 {
+        let number = self.names.get(at);
+        number.map_or(0, |number| self.weather.slowness(*number, self.now))
     }
 }

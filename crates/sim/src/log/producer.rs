@@ -39,7 +39,6 @@ impl From<Refusal> for Failure {
 /// A transactional producer.
 pub(crate) struct Producer<'y> {
     hand: Hand<'y>,
-    id: usize,
     writer: Writer,
     /// Whether the coordinator knows of the present transaction.
     is_open: bool,
@@ -48,10 +47,9 @@ pub(crate) struct Producer<'y> {
 impl<'y> Producer<'y> {
     /// Makes the producer with that transactional id, and ends whatever an earlier one had begun.
     pub(crate) fn init(hand: Hand<'y>, name: &str) -> Result<Producer<'y>, Refusal> {
-        let (id, writer) = patiently(&hand, None, |cluster| cluster.init(name))?;
+        let writer = patiently(&hand, None, |cluster| cluster.init(name))?;
         Ok(Producer {
             hand,
-            id,
             writer,
             is_open: false,
         })
@@ -78,10 +76,10 @@ impl<'y> Producer<'y> {
             value,
             headers,
         });
-        let (id, writer) = (self.id, self.writer);
+        let writer = self.writer;
         let timestamp = self.hand.wall_clock();
         let write = |cluster: &mut Cluster| {
-            cluster.produce(id, writer, &target, timestamp, Rc::clone(&content))
+            cluster.produce(writer, &target, timestamp, Rc::clone(&content))
         };
         // Records travel together: time goes by only where the broker makes one wait.
         let first = match self.is_open {
@@ -111,10 +109,10 @@ impl<'y> Producer<'y> {
         if positions.is_empty() {
             return Ok(());
         }
-        let (id, writer) = (self.id, self.writer);
+        let writer = self.writer;
         self.is_open = true;
         Ok(patiently(&self.hand, None, |cluster| {
-            cluster.send_offsets(id, writer, positions, membership)
+            cluster.send_offsets(writer, positions, membership)
         })?)
     }
 
@@ -123,7 +121,7 @@ impl<'y> Producer<'y> {
         if !self.is_open {
             return Ok(());
         }
-        let (id, writer) = (self.id, self.writer);
+        let writer = self.writer;
         self.hand.travel();
         let lost = match client {
             Some(client) => {
@@ -136,7 +134,7 @@ impl<'y> Producer<'y> {
         if lost == Some(LostAnswer::NotCommitted) {
             return Err(Failure::Unknown("the connection is gone".to_owned()));
         }
-        let first = self.hand.cluster().end(id, writer, true);
+        let first = self.hand.cluster().end(writer, true);
         match (lost, first) {
             (Some(LostAnswer::Committed), Ok(())) => {
                 Err(Failure::Unknown("the connection is gone".to_owned()))
@@ -146,7 +144,7 @@ impl<'y> Producer<'y> {
                 Ok(())
             }
             (_, Ok(()) | Err(Refusal::Retriable(_))) => {
-                let end = |cluster: &mut Cluster| cluster.end(id, writer, true);
+                let end = |cluster: &mut Cluster| cluster.end(writer, true);
                 Ok(patiently(&self.hand, None, end)?)
             }
             (_, Err(refusal)) => Err(refusal.into()),
@@ -158,9 +156,9 @@ impl<'y> Producer<'y> {
         if !self.is_open {
             return Ok(());
         }
-        let (id, writer) = (self.id, self.writer);
+        let writer = self.writer;
         self.is_open = false;
-        let end = |cluster: &mut Cluster| cluster.end(id, writer, false);
+        let end = |cluster: &mut Cluster| cluster.end(writer, false);
         match patiently(&self.hand, None, end) {
             // Nothing had been begun.
             Err(Refusal::Unclassified(_)) => Ok(()),
