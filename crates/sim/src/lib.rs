@@ -16,6 +16,7 @@ mod hand;
 pub mod load;
 mod log;
 pub mod mutants;
+mod place;
 pub mod promotion;
 mod random;
 pub mod seed;

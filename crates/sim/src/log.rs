@@ -30,8 +30,8 @@ use crate::cluster::{Membership, Offset, Position, Refusal};
 use crate::faults::Phase;
 use crate::hand::Hand;
 use crate::load::POISON;
+use crate::place::Place;
 use crate::time::Moment;
-use crate::world::Place;
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
 pub(crate) const OWNER_KEY: &[u8] = b"owner";

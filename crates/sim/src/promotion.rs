@@ -229,16 +229,8 @@ fn write(
     task: u32,
     model: ModelParameters,
 ) -> Result<(), Refusal> {
-    let content = Content {
-        key: None,
-        value: Some(Routed::Model(model).encode()),
-        headers: Vec::new(),
-    };
     let wall_clock = cluster.wall_clock();
-    match shop.inputs_of(task).pop() {
-        Some(at) => cluster
-            .produce(writer, &at, wall_clock, Rc::new(content))
-            .map(|_| ()),
-        None => Ok(()),
-    }
+    let content = Rc::new(Content::of(&Routed::Model(model)));
+    cluster.produce(writer, &shop.routed_of(task), wall_clock, content)?;
+    Ok(())
 }

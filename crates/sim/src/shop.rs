@@ -78,14 +78,20 @@ impl Shop {
     /// The partitions that `task` reads, that of `internal.routed` last.
     #[must_use]
     pub fn inputs_of(&self, task: u32) -> Vec<TopicPartition> {
-        let inputs = INPUTS.into_iter().map(Arc::from);
-        let topics = inputs.chain([Arc::clone(&self.setup.topics.routed)]);
-        topics
-            .map(|topic| TopicPartition {
-                topic,
-                partition: task,
-            })
-            .collect()
+        let inputs = INPUTS.into_iter().map(|topic| TopicPartition {
+            topic: Arc::from(topic),
+            partition: task,
+        });
+        inputs.chain([self.routed_of(task)]).collect()
+    }
+
+    /// The partition of `internal.routed` that `task` reads.
+    #[must_use]
+    pub fn routed_of(&self, task: u32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.setup.topics.routed),
+            partition: task,
+        }
     }
 
     /// Every partition of every topic, with whether it is compacted.

@@ -3,7 +3,6 @@
 
 mod pace;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::rc::Rc;
@@ -12,7 +11,6 @@ use std::time::Duration;
 
 use engine::group::{MemberLog, Passing, RestorableStore};
 use engine::member::{Broken, Member, Outcome, Rejoin};
-use engine::port::TopicPartition;
 use engine::silence::Silence;
 use engine::task::Awaited;
 use engine::worker::{Owned, Processed};
@@ -23,10 +21,10 @@ use crate::cluster::partition::Content;
 use crate::hand::Hand;
 use crate::log::{Changelog, SimError, SimLog};
 use crate::mutants::Mutant;
+use crate::place::Place;
 use crate::shop::Shop;
 use crate::store::{SimStore, SimStores};
 use crate::time::Moment;
-use crate::world::Place;
 
 use pace::Pace;
 
@@ -327,19 +325,11 @@ fn check_timers(hand: &Hand<'_>, store: &SimStore<'_>) {
 
 /// Appends a control record to a task's partition of `internal.routed`.
 pub(crate) fn control(hand: &Hand<'_>, shop: &Shop, task: u32, control: &Routed) {
-    let at = TopicPartition {
-        topic: Arc::clone(&shop.setup.topics.routed),
-        partition: task,
-    };
-    let content = Content {
-        key: None,
-        value: Some(control.encode()),
-        headers: Vec::new(),
-    };
+    let at = shop.routed_of(task);
     let timestamp = hand.wall_clock();
     let mut cluster = hand.cluster();
     if cluster.bounds(&at).is_ok() {
-        cluster.append(&at, timestamp, content);
+        cluster.append(&at, timestamp, Content::of(control));
     }
 }
 
@@ -360,6 +350,3 @@ fn in_words<F>(broken: Broken<F>, words: impl FnOnce(F) -> String) -> Broken<Str
 fn halt(error: &dyn Display) -> Broken<String> {
     Broken::Halt(error.to_string())
 }
-
-/// Told to stop, shared by the workers of a process.
-pub(crate) type Stop = Rc<Cell<bool>>;

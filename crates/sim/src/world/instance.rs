@@ -7,15 +7,13 @@ use corosensei::{Coroutine, CoroutineResult};
 
 use crate::faults::Phase;
 use crate::hand::{Hand, Rest, Shared};
+use crate::place::{Place, Stop};
 use crate::store::Volume;
-use crate::worker::{Ended, Stop, work};
-use crate::world::Place;
+use crate::worker::{Ended, work};
 
 struct Running {
+    place: Rc<Place>,
     coroutine: Option<Coroutine<(), Rest, Ended>>,
-    client: Rc<Cell<Option<u64>>>,
-    idle: Rc<Cell<Option<usize>>>,
-    tries: Rc<Cell<bool>>,
     /// It is to be stepped, once the process goes on.
     is_parked: bool,
 }
@@ -70,26 +68,20 @@ impl Instance {
     /// How many tasks its workers have, if none of these has anything to do.
     pub(super) fn idle_tasks(&self) -> Option<usize> {
         let running = self.running.iter().filter(|one| one.coroutine.is_some());
-        running.map(|one| one.idle.get()).sum()
+        running.map(|one| one.place.idle.get()).sum()
     }
 
     /// Whether one of its workers tries a record, and would have died of that if it died now.
     pub(super) fn tries(&self) -> bool {
-        self.running.iter().any(|one| one.tries.get())
+        self.running.iter().any(|one| one.place.tries.get())
     }
 
     /// The client of a worker, while it has one.
     pub(super) fn client(&self, worker: usize) -> Option<u64> {
-        self.running.get(worker)?.client.get()
+        self.running.get(worker)?.place.client.get()
     }
 
-    /// Places for the workers of the process that is about to start.
-    pub(super) fn places(&self, place: impl Fn(usize, &Instance) -> Place) -> Vec<Place> {
-        (0..self.workers)
-            .map(|worker| place(worker, self))
-            .collect()
-    }
-
+    /// The process starts, with a worker at each of `places`.
     pub(super) fn start(&mut self, places: Vec<Place>, cluster: &Shared) {
         self.start += 1;
         self.stop.set(false);
@@ -102,19 +94,16 @@ impl Instance {
                 .note(now, "start", self.number as u64, self.start);
         }
         let running = places.into_iter().map(|place| {
-            let client = Rc::clone(&place.client);
-            let idle = Rc::clone(&place.idle);
-            let tries = Rc::clone(&place.tries);
+            let place = Rc::new(place);
+            let its_place = Rc::clone(&place);
             let (cluster, skew) = (Rc::clone(cluster), Rc::clone(&self.skew));
             let coroutine = Coroutine::new(move |yielder, ()| {
                 let hand = Hand::new(yielder, cluster, skew);
-                work(&place, &hand)
+                work(&its_place, &hand)
             });
             Running {
+                place,
                 coroutine: Some(coroutine),
-                client,
-                idle,
-                tries,
                 is_parked: false,
             }
         });
@@ -156,7 +145,7 @@ impl Instance {
     /// kill -9: every worker ends where it stands, and nobody is told.
     pub(super) fn kill(&mut self, cluster: &Shared) {
         for running in self.running.drain(..) {
-            if let Some(client) = running.client.get() {
+            if let Some(client) = running.place.client.get() {
                 cluster.borrow_mut().die(client);
             }
         }
@@ -168,7 +157,7 @@ impl Instance {
     pub(super) fn pause(&mut self, cluster: &Shared) {
         self.is_paused = true;
         for running in &self.running {
-            if let Some(client) = running.client.get() {
+            if let Some(client) = running.place.client.get() {
                 cluster.borrow_mut().pause(client);
             }
         }
@@ -182,7 +171,7 @@ impl Instance {
         self.is_paused = false;
         let mut parked = Vec::new();
         for (worker, running) in self.running.iter_mut().enumerate() {
-            if let Some(client) = running.client.get() {
+            if let Some(client) = running.place.client.get() {
                 cluster.borrow_mut().resume(client);
             }
             if std::mem::take(&mut running.is_parked) {
