@@ -215,6 +215,10 @@ families! {
         "clvstream_changelog_tail_bytes", Some("task"),
         "Bytes of changelog behind the last checkpoint; over all tasks about state.checkpoint_total_bytes at most.",
     );
+    STANDBY_COPIES = gauge(
+        "clvstream_standby_copies", None,
+        "On Kafka: instances that are to keep each task warm besides its owner, as this one is configured; 0 on the embedded log.",
+    );
     STANDBY_TASKS = gauge(
         "clvstream_standby_tasks", None,
         "On Kafka: tasks of other instances whose state this one keeps warm.",

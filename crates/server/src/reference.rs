@@ -83,7 +83,7 @@ pub fn reference() -> String {
     );
     let _ = writeln!(
         page,
-        "- `topic`: the output topics; `task`: the number of an owned task"
+        "- `topic`: the output topics; `task`: the number of a task, owned or, of `clvstream_standby_lag_records`, kept warm"
     );
     page
 }

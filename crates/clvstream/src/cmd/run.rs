@@ -90,6 +90,7 @@ pub fn serve(
 ) -> Result<(), CliError> {
     let registry = server::registry().map_err(CliError::failure)?;
     let metrics = Metrics::new(&registry).map_err(CliError::failure)?;
+    metrics.standby_copies(deployment.config.standby);
     let shown = Shown {
         registry,
         liveness: Liveness::new(LIVENESS_DEADLINE),

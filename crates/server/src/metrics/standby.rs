@@ -13,6 +13,11 @@ pub struct StandbyMetrics {
 }
 
 impl Metrics {
+    /// So many instances are to keep each task warm besides its owner.
+    pub fn standby_copies(&self, copies: u32) {
+        self.standby_copies.set(i64::from(copies));
+    }
+
     /// The metrics of a task that is kept warm; to be bound once for as long as it is.
     #[must_use]
     pub fn standby(&self, task: u32) -> StandbyMetrics {
@@ -57,6 +62,7 @@ mod tests {
     fn a_standby_is_told_of_for_as_long_as_it_is_kept() {
         let registry = Registry::new();
         let metrics = Metrics::new(&registry).unwrap();
+        metrics.standby_copies(1);
         let first = metrics.standby(3);
         let second = metrics.standby(5);
         first.followed(7);
@@ -64,6 +70,7 @@ mod tests {
         second.behind(11);
         let text = || crate::text(&registry).unwrap();
         for line in [
+            "clvstream_standby_copies 1",
             "clvstream_standby_tasks 2",
             "clvstream_standby_lag_records{task=\"3\"} 0",
             "clvstream_standby_lag_records{task=\"5\"} 11",
