@@ -9,11 +9,13 @@ mod common;
 mod compose;
 mod dashboard;
 mod image;
+mod names;
 #[path = "../service/process.rs"]
 #[allow(dead_code, reason = "the tests of the service use the rest")]
 mod process;
 mod prometheus;
 mod queries;
+mod runbook;
 
 use std::path::{Path, PathBuf};
 
