@@ -115,6 +115,10 @@ fn prometheus_and_grafana_look_where_the_others_are() {
         assert_eq!(port(published[0]), listens, "{name}");
     }
 
+    // A task is kept warm by others than its owner.
+    let copies = configuration["standby"].as_integer().unwrap();
+    assert!((1..expected.len() as i64).contains(&copies), "{copies}");
+
     let brokers = configuration["kafka"]["bootstrap"].as_str().unwrap();
     let listeners = services["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].as_str();
     let internal = format!("INTERNAL://{brokers}");
