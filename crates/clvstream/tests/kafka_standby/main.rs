@@ -141,7 +141,12 @@ fn a_takeover_with_a_warm_standby_reads_the_end_only_and_comes_in_time() {
     });
     let owned = all_warm(&app);
     assert!(!load.is_done(), "the load was to last longer");
-    assert_eq!(a.metric("clvstream_standby_tasks"), owned["b"].len() as f64);
+    for (one, other) in [(&a, "b"), (&b, "a")] {
+        // What the alert on missing copies goes by.
+        assert_eq!(one.metric("clvstream_standby_copies"), 1.0);
+        let kept = one.metric("clvstream_standby_tasks");
+        assert_eq!(kept, owned[other].len() as f64);
+    }
     assert!(a.metric("clvstream_standby_records_total") >= LONG as f64);
 
     // Both die in turn: as an owner, and while it writes what it keeps warm.
