@@ -133,23 +133,15 @@ impl BetaGeometric {
     /// When P(alive) falls to `threshold` (in closed form) if no further order comes.
     #[must_use]
     pub fn crossing(&self, history: &History, threshold: f64) -> Crossing {
-        if threshold >= 1.0 || self.p_alive(history) <= threshold {
-            return Crossing::Already;
-        }
-        let x = history.x();
-        let at_last = self.ln_odds_dead(x, history.recency(), history.recency());
-        if threshold <= 0.0 || at_last == f64::NEG_INFINITY {
-            return Crossing::Never;
-        }
-        let ln_odds = libm::log1p(-threshold) - libm::log(threshold);
-        let since = self.alpha + history.recency();
-        let growth = libm::expm1((ln_odds - at_last) / (self.r + x));
-        let at = history.recency() + since * growth;
-        if at.is_finite() {
-            Crossing::AtAge(at.max(history.age()))
-        } else {
-            Crossing::Never
-        }
+        Crossing::of(self.p_alive(history), threshold, || {
+            let (x, recency) = (history.x(), history.recency());
+            let at_last = self.ln_odds_dead(x, recency, recency);
+            let ln_odds = libm::log1p(-threshold) - libm::log(threshold);
+            // Endless where he cannot have dropped out.
+            let growth = libm::expm1((ln_odds - at_last) / (self.r + x));
+            let at = recency + (self.alpha + recency) * growth;
+            at.is_finite().then(|| at.max(history.age()))
+        })
     }
 
     /// The chance of at least one order within `time` from now.

@@ -9,6 +9,7 @@
 
 mod beta_geometric;
 mod minimise;
+mod orders;
 mod pareto;
 mod sample;
 mod search;

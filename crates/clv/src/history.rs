@@ -82,6 +82,20 @@ pub enum Crossing {
     Never,
 }
 
+impl Crossing {
+    /// When P(alive), now `alive`, falls to `threshold`; `at_age` says so for one that is between them, `None` being
+    /// never.
+    pub(crate) fn of(alive: f64, threshold: f64, at_age: impl FnOnce() -> Option<f64>) -> Crossing {
+        if threshold >= 1.0 || alive <= threshold {
+            return Crossing::Already;
+        }
+        if threshold <= 0.0 {
+            return Crossing::Never;
+        }
+        at_age().map_or(Crossing::Never, Crossing::AtAge)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -99,18 +99,11 @@ impl ParetoNbd {
     /// order: found by bisection, there being no closed form.
     #[must_use]
     pub fn crossing(&self, history: &History, threshold: f64) -> Crossing {
-        if threshold >= 1.0 || self.p_alive(history) <= threshold {
-            return Crossing::Already;
-        }
-        if threshold <= 0.0 || self.s == 0.0 {
-            return Crossing::Never;
-        }
-        let is_above = |age: f64| self.p_alive(&history.at_age(age)) > threshold;
-        let scale = self.alpha.min(self.beta) + history.recency();
-        match last_true(history.age(), scale, is_above) {
-            Some(age) => Crossing::AtAge(age),
-            None => Crossing::Never,
-        }
+        Crossing::of(self.p_alive(history), threshold, || {
+            let is_above = |age: f64| self.p_alive(&history.at_age(age)) > threshold;
+            let scale = self.alpha.min(self.beta) + history.recency();
+            last_true(history.age(), scale, is_above)
+        })
     }
 
     /// The chance of at least one order within `time` from now.

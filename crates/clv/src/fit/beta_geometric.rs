@@ -4,14 +4,12 @@
 //! differ, so that each limit is one variable's. Elementary functions are taken once per distinct time, gamma
 //! functions once per distinct count; what is left per cell is one exponential and one logarithm.
 
+use super::orders::{self, Orders, Parameter};
 use super::sample::{Cell, Sample};
-use super::search::{Search, error_of};
-use super::{Boundary, Estimate, FitError, FitOptions, Fitted};
+use super::{FitError, FitOptions, Fitted};
 use crate::beta_geometric::{BetaGeometric, Variant};
 use crate::special::{digamma, ln_gamma_ratio};
 
-/// Bounds of the variables, the mean rate's against that of the sample.
-const BOUNDS: [(f64, f64); 4] = [(-9.0, 11.5), (-9.0, 9.0), (-18.0, 14.0), (-7.0, 11.5)];
 /// Starts: r, mean chance of dropping out as odds, a + b.
 const STARTS: [[f64; 3]; 4] = [
     [0.4, 0.4, 2.5],
@@ -29,99 +27,63 @@ pub fn fit_beta_geometric(
     cells: &[Cell],
     options: &FitOptions,
 ) -> Result<Fitted<BetaGeometric>, FitError> {
-    let sample = Sample::new(cells, options)?;
-    let pools = sample.pooled();
-    let objective = |sample: &Sample, point: &[f64; 4]| {
-        let model = model_at(variant, point, sample.rate);
-        let (value, natural) = objective(&model, sample, options.l2);
-        (value, to_variables(&model, natural))
-    };
-    let exact = |point: &[f64; 4]| objective(&sample, point);
-    let on_pools = pools
-        .as_ref()
-        .map(|pools| move |point: &[f64; 4]| objective(pools, point));
-    let starts = STARTS.map(|[r, odds, sum]| [libm::log(r), 0.2, libm::log(odds), libm::log(sum)]);
-    let found = Search {
-        exact: &exact,
-        pooled: on_pools.as_ref().map(|f| f as _),
-        bounds: BOUNDS,
-        starts: &starts,
-        customers: sample.customers,
-        idle: &[(2, 3)],
-    }
-    .run();
-    let model = model_at(variant, &found.point, sample.rate);
-    let (plain, _) = self::objective(&model, &sample, 0.0);
-    let ln_likelihood = -plain * sample.customers;
-    if !found.ended {
-        return Err(FitError::NoEnd { ln_likelihood });
-    }
-    let odds = model.a / model.b;
-    let error = |slope| error_of(found.covariance.as_ref(), slope);
-    let estimates = vec![
-        estimate("r", model.r, error([1.0, 0.0, 0.0, 0.0])),
-        estimate("alpha", model.alpha, error([1.0, -1.0, 0.0, 0.0])),
-        estimate("a", model.a, error([0.0, 0.0, 1.0 / (1.0 + odds), 1.0])),
-        estimate("b", model.b, error([0.0, 0.0, -odds / (1.0 + odds), 1.0])),
-    ];
-    let limits = [
-        (found.at_low[0], Boundary::FewOrder),
-        (found.at_high[0], Boundary::SameRate),
-        (found.at_low[2], Boundary::NobodyDropsOut),
-        (found.at_high[2], Boundary::EverybodyDropsOut),
-        (
-            found.at_low[3] && !found.at_low[2],
-            Boundary::DropoutAtOnceOrNever,
-        ),
-        (found.at_high[3] && !found.at_low[2], Boundary::SameDropout),
-    ];
-    Ok(Fitted {
-        model,
-        estimates,
-        ln_likelihood,
-        customers: sample.customers as u64,
-        cells: sample.cells.len(),
-        boundaries: limits.iter().filter(|l| l.0).map(|l| l.1).collect(),
-        starts: starts.len(),
-        agreeing: found.agreeing,
-    })
+    orders::fit(&variant, cells, options)
 }
 
-fn estimate(name: &'static str, value: f64, ln_error: Option<f64>) -> Estimate {
-    Estimate {
-        name,
-        value,
-        ln_error,
+impl Orders for Variant {
+    type Model = BetaGeometric;
+    const BOUNDS: [(f64, f64); 4] = [(-9.0, 11.5), (-9.0, 9.0), (-18.0, 14.0), (-7.0, 11.5)];
+    const LEVEL: usize = 2;
+    const LIKENESS: usize = 3;
+
+    fn starts() -> Vec<[f64; 4]> {
+        let starts = STARTS.map(|[r, odds, sum]| [r, odds, sum].map(libm::log));
+        starts.map(|[r, odds, sum]| [r, 0.2, odds, sum]).into()
+    }
+
+    fn at(&self, point: &[f64; 4], sample: &Sample) -> BetaGeometric {
+        let [r, mean, odds, sum] = point.map(libm::exp);
+        BetaGeometric {
+            variant: *self,
+            r,
+            alpha: r / (mean * sample.rate),
+            a: sum * odds / (1.0 + odds),
+            b: sum / (1.0 + odds),
+        }
+    }
+
+    fn parameters(model: &BetaGeometric, sample: &Sample) -> [Parameter; 4] {
+        let BetaGeometric { r, alpha, a, b, .. } = *model;
+        let odds = a / b;
+        [
+            ("r", r, 1.0, [1.0, 0.0, 0.0, 0.0]),
+            ("alpha", alpha, sample.longest, [1.0, -1.0, 0.0, 0.0]),
+            ("a", a, 1.0, [0.0, 0.0, 1.0 / (1.0 + odds), 1.0]),
+            ("b", b, 1.0, [0.0, 0.0, -odds / (1.0 + odds), 1.0]),
+        ]
+        .map(Parameter::from)
+    }
+
+    fn by_variables(model: &BetaGeometric, [r, alpha, a, b]: [f64; 4]) -> [f64; 4] {
+        let BetaGeometric {
+            a: at_a, b: at_b, ..
+        } = *model;
+        let product = at_a * at_b / (at_a + at_b);
+        [
+            model.r * r + model.alpha * alpha,
+            -model.alpha * alpha,
+            product * (a - b),
+            at_a * a + at_b * b,
+        ]
+    }
+
+    fn ln_likelihood(model: &BetaGeometric, sample: &Sample) -> (f64, [f64; 4]) {
+        of_cells(model, sample)
     }
 }
 
-fn model_at(variant: Variant, point: &[f64; 4], rate: f64) -> BetaGeometric {
-    let [r, mean, odds, sum] = point.map(libm::exp);
-    BetaGeometric {
-        variant,
-        r,
-        alpha: r / (mean * rate),
-        a: sum * odds / (1.0 + odds),
-        b: sum / (1.0 + odds),
-    }
-}
-
-/// Derivatives by r, α, a and b as derivatives by the variables.
-fn to_variables(model: &BetaGeometric, [r, alpha, a, b]: [f64; 4]) -> [f64; 4] {
-    let BetaGeometric {
-        a: at_a, b: at_b, ..
-    } = *model;
-    let product = at_a * at_b / (at_a + at_b);
-    [
-        model.r * r + model.alpha * alpha,
-        -model.alpha * alpha,
-        product * (a - b),
-        at_a * a + at_b * b,
-    ]
-}
-
-/// Mean negative log-likelihood of a customer with the penalty, and its derivatives by r, α, a and b.
-fn objective(model: &BetaGeometric, sample: &Sample, l2: f64) -> (f64, [f64; 4]) {
+/// See [`Orders::ln_likelihood`].
+fn of_cells(model: &BetaGeometric, sample: &Sample) -> (f64, [f64; 4]) {
     let (of_counts, mut slope, logs) = counts(model, sample);
     let mut sum = of_counts;
     let BetaGeometric { r, alpha, a, .. } = *model;
@@ -155,17 +117,7 @@ fn objective(model: &BetaGeometric, sample: &Sample, l2: f64) -> (f64, [f64; 4])
         slope[2] += cell.weight * dead / a;
         slope[3] -= cell.weight * dead / stayed;
     }
-    let mut value = -sum / sample.customers;
-    let mut gradient = slope.map(|s| -s / sample.customers);
-    for (i, (parameter, scale)) in [(r, 1.0), (alpha, sample.longest), (a, 1.0), (model.b, 1.0)]
-        .into_iter()
-        .enumerate()
-    {
-        let ln = libm::log(parameter / scale);
-        value += l2 * ln * ln;
-        gradient[i] += 2.0 * l2 * ln / parameter;
-    }
-    (value, gradient)
+    (sum, slope)
 }
 
 /// By distinct count: x, ln of the odds against staying after the last order, b + x (or − 1).

@@ -1,13 +1,11 @@
 //! The fit of Pareto/NBD, in the variables ln r, ln(r/α), ln s and ln(s/β).
 
+use super::orders::{self, Orders, Parameter};
 use super::sample::{Cell, Indexed, Sample};
-use super::search::{Search, error_of};
-use super::{Boundary, Estimate, FitError, FitOptions, Fitted};
+use super::{FitError, FitOptions, Fitted};
 use crate::pareto::ParetoNbd;
 use crate::special::{digamma, ln_gamma_ratio};
 
-/// Bounds of the variables, those of the rates against the sample's rate of ordering and its longest age.
-const BOUNDS: [(f64, f64); 4] = [(-9.0, 11.5), (-9.0, 9.0), (-7.0, 11.5), (-18.0, 14.0)];
 /// Starts: r, s, mean rate of dropping out by the longest age.
 const STARTS: [[f64; 3]; 3] = [[0.5, 0.6, 2.0], [1.5, 2.0, 0.5], [0.5, 0.5, 0.1]];
 
@@ -16,115 +14,70 @@ const STARTS: [[f64; 3]; 3] = [[0.5, 0.6, 2.0], [1.5, 2.0, 0.5], [0.5, 0.5, 0.1]
 /// # Errors
 /// Where the data are too little, and where the search does not end.
 pub fn fit_pareto(cells: &[Cell], options: &FitOptions) -> Result<Fitted<ParetoNbd>, FitError> {
-    let sample = Sample::new(cells, options)?;
-    let pools = sample.pooled();
-    let at = |point: &[f64; 4]| model_at(point, &sample);
-    let objective = |of: &Sample, point: &[f64; 4]| {
-        let model = at(point);
-        let (value, [r, alpha, s, beta]) = objective(&model, of, options.l2);
-        let variables = [
+    orders::fit(&Pareto, cells, options)
+}
+
+struct Pareto;
+
+impl Orders for Pareto {
+    type Model = ParetoNbd;
+    /// The rate of dropping out is taken against the longest age.
+    const BOUNDS: [(f64, f64); 4] = [(-9.0, 11.5), (-9.0, 9.0), (-7.0, 11.5), (-18.0, 14.0)];
+    const LEVEL: usize = 3;
+    const LIKENESS: usize = 2;
+
+    fn starts() -> Vec<[f64; 4]> {
+        let starts = STARTS.map(|[r, s, rate]| [r, s, rate].map(libm::log));
+        starts.map(|[r, s, rate]| [r, 0.2, s, rate]).into()
+    }
+
+    fn at(&self, point: &[f64; 4], sample: &Sample) -> ParetoNbd {
+        let [r, rate, s, dropout] = point.map(libm::exp);
+        ParetoNbd {
+            r,
+            alpha: r / (rate * sample.rate),
+            s,
+            beta: s * sample.longest / dropout,
+        }
+    }
+
+    fn parameters(model: &ParetoNbd, sample: &Sample) -> [Parameter; 4] {
+        let ParetoNbd { r, alpha, s, beta } = *model;
+        [
+            ("r", r, 1.0, [1.0, 0.0, 0.0, 0.0]),
+            ("alpha", alpha, sample.longest, [1.0, -1.0, 0.0, 0.0]),
+            ("s", s, 1.0, [0.0, 0.0, 1.0, 0.0]),
+            ("beta", beta, sample.longest, [0.0, 0.0, 1.0, -1.0]),
+        ]
+        .map(Parameter::from)
+    }
+
+    fn by_variables(model: &ParetoNbd, [r, alpha, s, beta]: [f64; 4]) -> [f64; 4] {
+        [
             model.r * r + model.alpha * alpha,
             -model.alpha * alpha,
             model.s * s + model.beta * beta,
             -model.beta * beta,
-        ];
-        (value, variables)
-    };
-    let exact = |point: &[f64; 4]| objective(&sample, point);
-    let on_pools = pools
-        .as_ref()
-        .map(|pools| move |point: &[f64; 4]| objective(pools, point));
-    let starts = STARTS.map(|[r, s, rate]| [libm::log(r), 0.2, libm::log(s), libm::log(rate)]);
-    let found = Search {
-        exact: &exact,
-        pooled: on_pools.as_ref().map(|f| f as _),
-        bounds: BOUNDS,
-        starts: &starts,
-        customers: sample.customers,
-        idle: &[(3, 2)],
+        ]
     }
-    .run();
-    let model = at(&found.point);
-    let ln_likelihood = -self::objective(&model, &sample, 0.0).0 * sample.customers;
-    if !found.ended {
-        return Err(FitError::NoEnd { ln_likelihood });
-    }
-    let named = |name, value, slope| Estimate {
-        name,
-        value,
-        ln_error: error_of(found.covariance.as_ref(), slope),
-    };
-    let limits = [
-        (found.at_low[0], Boundary::FewOrder),
-        (found.at_high[0], Boundary::SameRate),
-        (found.at_low[3], Boundary::NobodyDropsOut),
-        (found.at_high[3], Boundary::EverybodyDropsOut),
-        (
-            found.at_low[2] && !found.at_low[3],
-            Boundary::DropoutAtOnceOrNever,
-        ),
-        (found.at_high[2] && !found.at_low[3], Boundary::SameDropout),
-    ];
-    Ok(Fitted {
-        model,
-        estimates: vec![
-            named("r", model.r, [1.0, 0.0, 0.0, 0.0]),
-            named("alpha", model.alpha, [1.0, -1.0, 0.0, 0.0]),
-            named("s", model.s, [0.0, 0.0, 1.0, 0.0]),
-            named("beta", model.beta, [0.0, 0.0, 1.0, -1.0]),
-        ],
-        ln_likelihood,
-        customers: sample.customers as u64,
-        cells: sample.cells.len(),
-        boundaries: limits.iter().filter(|l| l.0).map(|l| l.1).collect(),
-        starts: starts.len(),
-        agreeing: found.agreeing,
-    })
-}
 
-fn model_at(point: &[f64; 4], sample: &Sample) -> ParetoNbd {
-    let [r, rate, s, dropout] = point.map(libm::exp);
-    ParetoNbd {
-        r,
-        alpha: r / (rate * sample.rate),
-        s,
-        beta: s * sample.longest / dropout,
-    }
-}
-
-/// Mean negative log-likelihood of a customer with the penalty, and its derivatives by r, α, s and β.
-fn objective(model: &ParetoNbd, sample: &Sample, l2: f64) -> (f64, [f64; 4]) {
-    let mut sum = 0.0;
-    let mut slope = [0.0; 4];
-    let of_r = digamma(model.r);
-    for &(x, weight) in &sample.counts {
-        sum += weight * ln_gamma_ratio(model.r, x);
-        slope[0] += weight * (digamma(model.r + x) - of_r);
-    }
-    for cell in &sample.cells {
-        let (value, by) = of_cell(model, sample, cell);
-        sum += cell.weight * value;
-        for (total, part) in slope.iter_mut().zip(by) {
-            *total += cell.weight * part;
+    fn ln_likelihood(model: &ParetoNbd, sample: &Sample) -> (f64, [f64; 4]) {
+        let mut sum = 0.0;
+        let mut slope = [0.0; 4];
+        let of_r = digamma(model.r);
+        for &(x, weight) in &sample.counts {
+            sum += weight * ln_gamma_ratio(model.r, x);
+            slope[0] += weight * (digamma(model.r + x) - of_r);
         }
+        for cell in &sample.cells {
+            let (value, by) = of_cell(model, sample, cell);
+            sum += cell.weight * value;
+            for (total, part) in slope.iter_mut().zip(by) {
+                *total += cell.weight * part;
+            }
+        }
+        (sum, slope)
     }
-    let mut value = -sum / sample.customers;
-    let mut gradient = slope.map(|s| -s / sample.customers);
-    let scale = sample.longest;
-    for (i, (parameter, scale)) in [
-        (model.r, 1.0),
-        (model.alpha, scale),
-        (model.s, 1.0),
-        (model.beta, scale),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let ln = libm::log(parameter / scale);
-        value += l2 * ln * ln;
-        gradient[i] += 2.0 * l2 * ln / parameter;
-    }
-    (value, gradient)
 }
 
 /// The log-likelihood of a cell but for what depends on its count only, and its derivatives.

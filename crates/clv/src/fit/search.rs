@@ -140,3 +140,21 @@ pub(super) fn error_of<const N: usize>(
     }
     (variance > 0.0).then(|| libm::sqrt(variance))
 }
+
+/// What is minimised: the mean negative log-likelihood of a customer with the penalty, and its derivatives by the
+/// parameters. Given are log-likelihood and derivatives of all customers, and each parameter with its scale.
+pub(super) fn penalised<const N: usize>(
+    (ln_likelihood, slope): (f64, [f64; N]),
+    customers: f64,
+    parameters: [(f64, f64); N],
+    l2: f64,
+) -> (f64, [f64; N]) {
+    let mut value = -ln_likelihood / customers;
+    let mut gradient = slope.map(|s| -s / customers);
+    for (by, (parameter, scale)) in gradient.iter_mut().zip(parameters) {
+        let ln = libm::log(parameter / scale);
+        value += l2 * ln * ln;
+        *by += 2.0 * l2 * ln / parameter;
+    }
+    (value, gradient)
+}

@@ -1,6 +1,6 @@
 //! The fit of Gamma-Gamma, in the variables ln p, ln q and ln(p·v/q).
 
-use super::search::{Search, error_of};
+use super::search::{Search, error_of, penalised};
 use super::{Boundary, Estimate, FitError, FitOptions, Fitted};
 use crate::gamma_gamma::GammaGamma;
 use crate::special::{digamma, ln_beta};
@@ -167,12 +167,6 @@ fn objective(
         slope[1] += n * (of_sum - of_q) + n * ln_v - with_v;
         slope[2] += q * n / v - (q + shape) * with_v_by_v;
     }
-    let mut value = -sum / customers;
-    let mut gradient = slope.map(|s| -s / customers);
-    for (i, (parameter, scale)) in [(p, 1.0), (q, 1.0), (v, scale)].into_iter().enumerate() {
-        let ln = libm::log(parameter / scale);
-        value += l2 * ln * ln;
-        gradient[i] += 2.0 * l2 * ln / parameter;
-    }
-    (value, gradient)
+    let parameters = [(p, 1.0), (q, 1.0), (v, scale)];
+    penalised((sum, slope), customers, parameters, l2)
 }
