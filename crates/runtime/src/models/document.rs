@@ -7,6 +7,7 @@
 use std::fmt;
 
 use clv::beta_geometric::{BetaGeometric, Variant};
+use clv::evaluate::Evaluation;
 use clv::fit::{Estimate, FitOptions, Fitted};
 use clv::gamma_gamma::GammaGamma;
 use clv::model::OrderModel;
@@ -215,7 +216,7 @@ pub struct Scored {
     pub revenue: Option<Scores>,
 }
 
-/// How predictions did, customer by customer.
+/// How predictions did, customer by customer: an [`Evaluation`] but for its tenths.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Scores {
     /// Sum of the predictions.
@@ -230,6 +231,19 @@ pub struct Scores {
     pub correlation: Option<f64>,
     /// Normalised Gini of what came, ranked by the predictions.
     pub gini: Option<f64>,
+}
+
+impl From<&Evaluation> for Scores {
+    fn from(of: &Evaluation) -> Scores {
+        Scores {
+            predicted: of.predicted,
+            actual: of.actual,
+            mae: of.mae,
+            rmse: of.rmse,
+            correlation: of.correlation,
+            gini: of.gini,
+        }
+    }
 }
 
 impl Part<OrderParameters> {

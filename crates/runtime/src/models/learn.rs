@@ -125,13 +125,5 @@ fn scored(predicted: &Predicted, customers: &[Customer]) -> Option<Scored> {
 }
 
 fn scores(predicted: &[f64], actual: &[f64]) -> Option<Scores> {
-    let found = evaluate(predicted, actual)?;
-    Some(Scores {
-        predicted: found.predicted,
-        actual: found.actual,
-        mae: found.mae,
-        rmse: found.rmse,
-        correlation: found.correlation,
-        gini: found.gini,
-    })
+    evaluate(predicted, actual).as_ref().map(Scores::from)
 }

@@ -3,13 +3,13 @@
 use std::io::Write;
 
 use ::config::Loaded;
-use clv::evaluate::{Evaluation, OfFrequency, by_frequency, evaluate};
+use clv::evaluate::{Decile, Evaluation, OfFrequency, by_frequency, evaluate};
 use clv::history::History;
 use clv::value::carried_forward;
 use domain::purchases::Statistics;
 use domain::time::Day;
 use runtime::models::{self, Customer, Fits, Predicted, predicted_by};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::fits::{self, Told};
 use super::history::Books;
@@ -20,32 +20,31 @@ use crate::render::{grouped, table};
 /// Repeat orders from which on customers are counted together.
 const MOST: u32 = 7;
 
-/// How good one was, for JSON.
+/// How good one was.
 #[derive(Serialize)]
 pub(super) struct Scored {
     pub(super) by: &'static str,
-    pub(super) orders: Scores,
-    pub(super) revenue: Option<Scores>,
+    #[serde(serialize_with = "evaluation")]
+    pub(super) orders: Evaluation,
+    #[serde(serialize_with = "optional_evaluation")]
+    pub(super) revenue: Option<Evaluation>,
     pub(super) by_frequency: Vec<Row>,
 }
 
+/// An evaluation, for JSON.
 #[derive(Serialize)]
-pub(super) struct Scores {
-    pub(super) predicted: f64,
-    pub(super) actual: f64,
-    pub(super) mae: f64,
-    pub(super) rmse: f64,
-    pub(super) correlation: Option<f64>,
-    pub(super) gini: Option<f64>,
-    pub(super) deciles: Vec<Tenth>,
+struct Scores {
+    #[serde(flatten)]
+    of_all: models::Scores,
+    deciles: Vec<Tenth>,
 }
 
 #[derive(Serialize)]
-pub(super) struct Tenth {
-    pub(super) customers: usize,
-    pub(super) predicted: f64,
-    pub(super) actual: f64,
-    pub(super) lift: f64,
+struct Tenth {
+    customers: usize,
+    predicted: f64,
+    actual: f64,
+    lift: f64,
 }
 
 /// Orders of customers with one number of repeat orders.
@@ -207,9 +206,9 @@ fn scores(predicted: &[Predicted], customers: &[Customer]) -> Vec<Scored> {
         .filter_map(|p| {
             Some(Scored {
                 by: p.by,
-                orders: evaluate(&p.orders, &orders)?.into(),
+                orders: evaluate(&p.orders, &orders)?,
                 revenue: match &p.revenue {
-                    Some(predicted) => Some(evaluate(predicted, &revenue)?.into()),
+                    Some(predicted) => Some(evaluate(predicted, &revenue)?),
                     None => None,
                 },
                 by_frequency: by_frequency(&repeats, &p.orders, &orders, MOST)
@@ -221,27 +220,27 @@ fn scores(predicted: &[Predicted], customers: &[Customer]) -> Vec<Scored> {
         .collect()
 }
 
-impl From<Evaluation> for Scores {
-    fn from(e: Evaluation) -> Scores {
+impl From<&Evaluation> for Scores {
+    fn from(of: &Evaluation) -> Scores {
+        let tenth = |d: &Decile| Tenth {
+            customers: d.customers,
+            predicted: d.predicted,
+            actual: d.actual,
+            lift: d.lift,
+        };
         Scores {
-            predicted: e.predicted,
-            actual: e.actual,
-            mae: e.mae,
-            rmse: e.rmse,
-            correlation: e.correlation,
-            gini: e.gini,
-            deciles: e
-                .deciles
-                .iter()
-                .map(|d| Tenth {
-                    customers: d.customers,
-                    predicted: d.predicted,
-                    actual: d.actual,
-                    lift: d.lift,
-                })
-                .collect(),
+            of_all: of.into(),
+            deciles: of.deciles.iter().map(tenth).collect(),
         }
     }
+}
+
+fn evaluation<S: Serializer>(of: &Evaluation, to: S) -> Result<S::Ok, S::Error> {
+    Scores::from(of).serialize(to)
+}
+
+fn optional_evaluation<S: Serializer>(of: &Option<Evaluation>, to: S) -> Result<S::Ok, S::Error> {
+    of.as_ref().map(Scores::from).serialize(to)
 }
 
 impl From<OfFrequency> for Row {
@@ -267,21 +266,18 @@ fn render(scores: &[Scored], out: &mut dyn Write) -> Result<(), CliError> {
         "Gini",
         "top tenth",
     ];
-    let line = |by: &str, s: &Scores| {
+    let line = |by: &str, s: &Evaluation| {
         let or_none = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"));
-        let ratio = (s.actual != 0.0).then(|| s.predicted / s.actual);
         vec![
             by.to_owned(),
             format!("{:.1}", s.predicted),
             format!("{:.1}", s.actual),
-            or_none(ratio),
+            or_none(s.total_ratio()),
             format!("{:.3}", s.mae),
             format!("{:.3}", s.rmse),
             or_none(s.correlation),
             or_none(s.gini),
-            s.deciles
-                .first()
-                .map_or_else(String::new, |d| format!("{:.2}", d.lift)),
+            format!("{:.2}", s.deciles[0].lift),
         ]
     };
     let orders = scores.iter().map(|s| line(s.by, &s.orders)).collect();

@@ -1,15 +1,17 @@
 //! Calibration by tenth: what customers brought against what was expected of them, from the tenth with the highest
 //! predictions to the one with the lowest.
 
-use super::super::evaluate::{Evaluated, Scores, Tenth};
+use clv::evaluate::{Decile, Evaluation};
+
+use super::super::evaluate::Evaluated;
 use super::Valued;
 use super::axis::{Axis, amount};
 use super::figure::{Figure, Ink, Plot, Series, Shape, solid_first};
 
 /// Expected and actual revenue of each tenth side by side, for one model.
-pub(super) fn by_tenth(valued: &Valued, scores: &Scores, currency: &str) -> Figure {
-    let tenths: Vec<&Tenth> = scores.deciles.iter().filter(|t| t.customers > 0).collect();
-    let bars = |name: &str, ink, from: f64, of: &dyn Fn(&Tenth) -> f64| Series {
+pub(super) fn by_tenth(valued: &Valued, scores: &Evaluation, currency: &str) -> Figure {
+    let tenths: Vec<&Decile> = scores.deciles.iter().filter(|t| t.customers > 0).collect();
+    let bars = |name: &str, ink, from: f64, of: &dyn Fn(&Decile) -> f64| Series {
         name: name.to_owned(),
         ink,
         shape: Shape::Bars(

@@ -5,9 +5,10 @@
 
 use std::fmt::Write;
 
+use clv::evaluate::Evaluation;
 use clv::fit::FitOptions;
 
-use super::super::evaluate::{Evaluated, Scores};
+use super::super::evaluate::Evaluated;
 use super::super::fits::{self, Told, What};
 use super::axis::number;
 use super::figure::{Figure, HOLDOUT, Ink, Mark, Plot, Series, Shape};
@@ -135,7 +136,7 @@ impl Page<'_> {
                 &format!("{} came", number(came, 0.0))
             )
         );
-        let revenue: Vec<(&str, &Scores)> = revenue.collect();
+        let revenue: Vec<(&str, &Evaluation)> = revenue.collect();
         let came = revenue.first().map_or(0.0, |(_, s)| s.actual);
         let title = format!("Revenue in {}", escaped(&self.currency));
         html.push_str(&self.scores_table(
@@ -152,7 +153,7 @@ impl Page<'_> {
         &self,
         id: &str,
         title: &str,
-        rows: Vec<(&str, &Scores)>,
+        rows: Vec<(&str, &Evaluation)>,
         decimals: u8,
         came: &str,
     ) -> String {
@@ -161,15 +162,12 @@ impl Page<'_> {
             let or_none = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| number(v, 3.0));
             let cells = [
                 number(scores.predicted, f64::from(decimals)),
-                or_none((scores.actual != 0.0).then(|| scores.predicted / scores.actual)),
+                or_none(scores.total_ratio()),
                 number(scores.mae, 3.0),
                 number(scores.rmse, 3.0),
                 or_none(scores.correlation),
                 or_none(scores.gini),
-                scores
-                    .deciles
-                    .first()
-                    .map_or_else(String::new, |d| number(d.lift, 2.0)),
+                number(scores.deciles[0].lift, 2.0),
             ];
             let cells: String = cells
                 .iter()
