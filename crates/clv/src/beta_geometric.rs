@@ -12,6 +12,8 @@
 mod dropout;
 mod expect;
 
+use domain::prediction::Family;
+
 use crate::history::{Crossing, History};
 use crate::special::{ln_gamma_ratio, logistic_of_minus, softplus};
 
@@ -28,6 +30,15 @@ pub enum Variant {
     Bg,
     /// MBG/NBD: the first order may have been the last.
     Mbg,
+}
+
+impl From<Family> for Variant {
+    fn from(family: Family) -> Variant {
+        match family {
+            Family::BgNbd => Variant::Bg,
+            Family::MbgNbd => Variant::Mbg,
+        }
+    }
 }
 
 /// Parameters of BG/NBD or MBG/NBD.

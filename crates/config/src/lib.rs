@@ -31,6 +31,6 @@ pub use problem::{Problem, Problems};
 pub use reference::reference;
 pub use secret::{Secret, SecretError, SecretSource};
 pub use types::{
-    Clv, Commit, Config, Family, Format, Http, Input, Level, Limits, LogFormat, Logging, Model,
-    Promote, Retention, State, Time,
+    Clv, Commit, Config, Format, Http, Input, Level, Limits, LogFormat, Logging, Model, Promote,
+    Retention, State, Time,
 };

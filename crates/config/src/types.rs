@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use domain::money::{Currency, Minor};
+use domain::prediction::Family;
 use domain::time::TimeMs;
 
 use crate::kafka::{Kafka, Registry};
@@ -177,15 +178,6 @@ pub struct Model {
     pub holdout: Option<Duration>,
     /// Whether what was fitted by the schedule is put into force.
     pub promote: Promote,
-}
-
-/// A model of orders that can serve the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Family {
-    /// MBG/NBD.
-    MbgNbd,
-    /// BG/NBD.
-    BgNbd,
 }
 
 /// Which models the schedule puts into force.

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
-use config::{Config, Family, Level, LoadError, Promote, parse};
+use config::{Config, Level, LoadError, Promote, parse};
 use domain::money::Minor;
+use domain::prediction::Family;
 
 fn accept(source: &str) -> Config {
     parse("shop.toml", source, &[]).unwrap().config

@@ -20,7 +20,7 @@ use crate::time::TimeMs;
 /// said to be at risk and to have lapsed. An update goes out when one of them is crossed.
 pub const ALIVE_SHARES: [u8; 2] = [50, 20];
 
-/// Which model of orders.
+/// Which model of orders: those that can serve the stream.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Family {
     /// BG/NBD.

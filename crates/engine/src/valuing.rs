@@ -5,14 +5,14 @@
 
 use std::sync::Arc;
 
-use clv::beta_geometric::{BetaGeometric, Variant};
+use clv::beta_geometric::BetaGeometric;
 use clv::gamma_gamma::GammaGamma;
 use clv::history::{Crossing, History};
 use clv::scorer::{Horizon, Scorer};
 use domain::change::{Predicted, PredictedValue};
 use domain::definitions::Definitions;
 use domain::money::Minor;
-use domain::prediction::{Family, InForce, ModelParameters, Predict, SpendParameters, Versions};
+use domain::prediction::{InForce, ModelParameters, Predict, SpendParameters, Versions};
 use domain::purchases::Statistics;
 use domain::time::{DAY_MS, TimeMs};
 use wire::bin::Corrupt;
@@ -38,10 +38,7 @@ struct Prepared {
 #[must_use]
 pub fn prepare(model: &ModelParameters, definitions: &Definitions) -> Option<InForce> {
     let orders = BetaGeometric {
-        variant: match model.family {
-            Family::BgNbd => Variant::Bg,
-            Family::MbgNbd => Variant::Mbg,
-        },
+        variant: model.family.into(),
         r: model.r,
         alpha: model.alpha,
         a: model.a,

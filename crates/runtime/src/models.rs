@@ -18,8 +18,8 @@ mod verdict;
 pub use archive::{Archive, Scribe};
 pub use books::Books;
 pub use document::{
-    Asked, Document, Family, Holdout, Learned, OfVersion, OrderParameters, Parameter, Part, Scored,
-    Scores, SpendParameters, Window,
+    Asked, Document, Holdout, Learned, OfVersion, OrderParameters, Parameter, Part, Scored, Scores,
+    SpendParameters, Window,
 };
 pub use fits::Fits;
 pub use histories::Histories;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use domain::prediction::Family;
+
 use super::{DAY, HOUR, within_time};
 use crate::reader::Reader;
 use crate::setting::{Auto, Off, OneOf, Or, Wrong};
-use crate::types::{Family, Model, Promote};
+use crate::types::{Model, Promote};
 
 /// Longer than any data.
 const LONGEST: Duration = Duration::from_secs(36_525 * 86_400);

@@ -4,14 +4,12 @@
 //! JSON, in the topic `clv.models`, under its version. Names and meanings never change; fields are added.
 //! Times of parameters are in days, amounts in units of the currency.
 
-use std::fmt;
-
-use clv::beta_geometric::{BetaGeometric, Variant};
+use clv::beta_geometric::BetaGeometric;
 use clv::evaluate::Evaluation;
 use clv::fit::{Estimate, FitOptions, Fitted};
 use clv::gamma_gamma::GammaGamma;
 use clv::model::OrderModel;
-use domain::prediction::{self, ModelParameters};
+use domain::prediction::{self, Family, ModelParameters};
 use domain::time::{Day, TimeMs};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +36,7 @@ pub struct Document {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Learned {
     /// Which model of orders.
+    #[serde(with = "FamilyName")]
     pub family: Family,
     /// The orders that it was fitted to.
     pub data: Window,
@@ -59,34 +58,12 @@ pub struct Learned {
     pub holdout_refused: Option<String>,
 }
 
-/// Which model of orders: those that can serve the stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// BG/NBD.
+/// [`Family`] by name.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Family", rename_all = "snake_case")]
+enum FamilyName {
     BgNbd,
-    /// MBG/NBD.
     MbgNbd,
-}
-
-impl Family {
-    /// As `clv` has it.
-    #[must_use]
-    pub fn variant(self) -> Variant {
-        match self {
-            Family::BgNbd => Variant::Bg,
-            Family::MbgNbd => Variant::Mbg,
-        }
-    }
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Family::BgNbd => "BG/NBD",
-            Family::MbgNbd => "MBG/NBD",
-        })
-    }
 }
 
 /// Days, both included.
@@ -301,10 +278,7 @@ impl Document {
         let is_valid = orders.is_valid() && spend.is_none_or(|spend| spend.is_valid());
         is_valid.then_some(ModelParameters {
             version: self.version,
-            family: match self.learned.family {
-                Family::BgNbd => prediction::Family::BgNbd,
-                Family::MbgNbd => prediction::Family::MbgNbd,
-            },
+            family: self.learned.family,
             r: orders.r,
             alpha: orders.alpha,
             a: orders.a,
@@ -324,7 +298,7 @@ impl Learned {
     fn beta_geometric(&self) -> BetaGeometric {
         let OrderParameters { r, alpha, a, b } = self.orders.parameters;
         BetaGeometric {
-            variant: self.family.variant(),
+            variant: self.family.into(),
             r: r.value,
             alpha: alpha.value,
             a: a.value,
@@ -400,6 +374,7 @@ mod optional_instant {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use clv::beta_geometric::Variant;
 
     pub(in crate::models) fn document(version: u32) -> Document {
         let parameter = |value| Parameter {
@@ -489,7 +464,7 @@ pub(super) mod tests {
     fn parameters_of_no_model_are_none_that_tasks_get() {
         let parameters = document(3).parameters().expect("a model");
         assert_eq!((parameters.version, parameters.r), (3, 0.5));
-        assert_eq!(parameters.family, prediction::Family::MbgNbd);
+        assert_eq!(parameters.family, Family::MbgNbd);
         let mut wrong = document(3);
         wrong.learned.orders.parameters.alpha.value = 0.0;
         assert_eq!(wrong.parameters(), None);

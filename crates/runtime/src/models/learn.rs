@@ -7,10 +7,11 @@ use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma
 use clv::gamma_gamma::GammaGamma;
 use clv::histogram::{OrderHistogram, SpendHistogram};
 use clv::model::OrderModel;
+use domain::prediction::Family;
 use domain::purchases::Statistics;
 use domain::time::Day;
 
-use super::document::{Document, Family, Holdout, Learned, OfVersion, Part, Scored, Scores};
+use super::document::{Document, Holdout, Learned, OfVersion, Part, Scored, Scores};
 use super::histories::Histories;
 use super::holdout::{Customer, Predicted, predicted_by};
 
@@ -107,7 +108,7 @@ fn fit<'a>(
     }
     let cells = orders.cells(f64::from(day.0));
     Ok((
-        fit_beta_geometric(recipe.family.variant(), &cells, &recipe.options)?,
+        fit_beta_geometric(recipe.family.into(), &cells, &recipe.options)?,
         fit_gamma_gamma(&spend.groups(minor_per_unit), &recipe.options),
     ))
 }

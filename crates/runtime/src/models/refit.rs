@@ -15,7 +15,6 @@ use server::RefitOutcome;
 
 use super::archive::{Archive, Scribe};
 use super::books::each_book;
-use super::document::Family;
 use super::histories::Histories;
 use super::learn::{Recipe, learn};
 use super::reading;
@@ -156,7 +155,7 @@ fn refit(
     };
     let settings = &deployment.config.model;
     let recipe = Recipe {
-        family: settings.family.into(),
+        family: settings.family,
         options: FitOptions::default(),
     };
     let mut scribe = Scribe::new(deployment, Arc::clone(stopping))?;
@@ -200,15 +199,6 @@ fn histories(
     let mut histories = Histories::new(window, held_out, definitions);
     each_book(&tasks, |_, book| histories.take(&book))?;
     Ok(Some(histories))
-}
-
-impl From<config::Family> for Family {
-    fn from(family: config::Family) -> Family {
-        match family {
-            config::Family::MbgNbd => Family::MbgNbd,
-            config::Family::BgNbd => Family::BgNbd,
-        }
-    }
 }
 
 /// Whole days of a holdout.

@@ -80,7 +80,7 @@ fn row(document: &Document, in_force: bool) -> Vec<String> {
     vec![
         document.version.to_string(),
         document.created_at.to_string(),
-        learned.family.to_string(),
+        learned.order_model().name().to_owned(),
         if learned.spend.is_some() {
             "Gamma-Gamma"
         } else {
@@ -163,7 +163,7 @@ fn render(document: &Document, in_force: bool, out: &mut dyn Write) -> Result<()
 fn parameters(document: &Document) -> impl std::fmt::Display {
     let learned = &document.learned;
     let of_orders = learned.orders.parameters;
-    let family = learned.family.to_string();
+    let family = learned.order_model().name();
     let likelihood = learned.orders.ln_likelihood;
     let mut rows = Vec::new();
     let mut add = |model: &str, likelihood: f64, all: &[(&str, Parameter)]| {
@@ -185,7 +185,7 @@ fn parameters(document: &Document) -> impl std::fmt::Display {
         ("a", of_orders.a),
         ("b", of_orders.b),
     ];
-    add(&family, likelihood, &all);
+    add(family, likelihood, &all);
     if let Some(spend) = &learned.spend {
         let of_spend = spend.parameters;
         let all = [("p", of_spend.p), ("q", of_spend.q), ("v", of_spend.v)];

@@ -4,10 +4,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::prediction::Family;
 use domain::time::Day;
-use runtime::models::{
-    Document, Family, Histories, Holdout, Recipe, Scribe, Verdict, Window, days, learn,
-};
+use runtime::models::{Document, Histories, Holdout, Recipe, Scribe, Verdict, Window, days, learn};
 
 use super::history::Books;
 use super::{FamilyArg, FitArgs};
@@ -37,10 +36,7 @@ pub(super) fn save(
     };
     let settings = &deployment.config.model;
     let recipe = Recipe {
-        family: match args.save.family {
-            Some(family) => family.into(),
-            None => settings.family.into(),
-        },
+        family: args.save.family.map_or(settings.family, Family::from),
         options: args.orders.options(),
     };
     let held_out = match args.save.holdout {
@@ -80,7 +76,7 @@ pub(super) fn tell(
     writeln!(
         out,
         "\nsaved as version {version} ({})",
-        document.learned.family
+        document.learned.order_model().name()
     )?;
     match &document.learned.holdout {
         Some(holdout) => writeln!(out, "{}", holdout_in_words(holdout))?,
