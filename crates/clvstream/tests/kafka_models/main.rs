@@ -46,16 +46,7 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     let app = App::new(PROGRAM, broker.bootstrap(), "models", &["partitions=3"]);
     let mut instance = app.start("i0");
     instance.wait_ready();
-    app.run(
-        "loader",
-        &[
-            "replay",
-            "--quiet",
-            "--mapping",
-            sample.mapping,
-            &sample.file,
-        ],
-    );
+    load(&app, &sample);
     let histories = |name: &str| {
         let file = app.folder.path().join(name);
         (format!("--histories={}", file.display()), file)
@@ -103,6 +94,11 @@ fn cdnow_from_a_deployment_on_kafka_is_cdnow_from_the_file() {
     end(instance);
 }
 
+fn load(app: &App, sample: &Sample) {
+    let replay = ["replay", "--quiet"];
+    app.run("loader", &[&replay[..], &args_of(sample)].concat());
+}
+
 /// The application as this process sees it.
 fn seen(app: &App) -> Deployment {
     open(&[
@@ -127,16 +123,7 @@ fn the_owner_of_the_first_task_fits_by_the_schedule_and_a_restart_makes_no_other
     let app = App::new(PROGRAM, broker.bootstrap(), "refit", &settings);
     let instance = app.start("i0");
     instance.wait_ready();
-    app.run(
-        "loader",
-        &[
-            "replay",
-            "--quiet",
-            "--mapping",
-            sample.mapping,
-            &sample.file,
-        ],
-    );
+    load(&app, &sample);
     end(instance);
 
     let schedule = ["model.refit=7d", "model.family=bg_nbd"];
