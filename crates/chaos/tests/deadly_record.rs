@@ -6,11 +6,9 @@
     reason = "a test fails by panicking, and says what it did"
 )]
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt;
 
-use fleet::{App, until};
+use fleet::{App, program_with_failpoints, until};
 use kafkatest::Broker;
 
 const SETTINGS: [&str; 4] = [
@@ -32,7 +30,12 @@ fn a_record_that_kills_is_a_dead_letter_in_the_end_and_the_rest_goes_on() {
     let Some(broker) = Broker::start(test) else {
         return;
     };
-    let app = App::new(common::program(), broker.bootstrap(), "deadly", &SETTINGS);
+    let app = App::new(
+        program_with_failpoints(),
+        broker.bootstrap(),
+        "deadly",
+        &SETTINGS,
+    );
     app.run("loader", &["simulate", "--events=600", "--days=20"]);
     let deadly = format!("{}.clickstream/1@{OFFSET}", app.id);
     let mut deaths = 0;

@@ -6,11 +6,9 @@
     reason = "a test fails by panicking, and says what it did"
 )]
 
-mod common;
-
 use chaos::{Deck, Fault, Inputs, KeyedBy, Limits, Report, Site, run_round};
 use failpoint::Point;
-use fleet::Random;
+use fleet::{Random, program_with_failpoints};
 
 /// Whether tasks get on in time is for the long run to judge: here others share the machine.
 const FAULTS: [Fault; 11] = [
@@ -33,7 +31,7 @@ fn whatever_is_done_to_instances_and_brokers_the_same_comes_out() {
     let Some(site) = Site::open(3, test) else {
         return;
     };
-    let program = common::program();
+    let program = program_with_failpoints();
     let inputs = Inputs {
         keyed_by: KeyedBy::Order,
         rows: 6_000,

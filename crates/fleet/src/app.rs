@@ -21,6 +21,25 @@ pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
+/// The program with its failpoints armed, which the test runner puts beside the program. It is looked for from
+/// where the test that runs lies.
+///
+/// # Panics
+/// When it has not been built.
+#[must_use]
+pub fn program_with_failpoints() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let built = test.parent().and_then(Path::parent).unwrap();
+    let program = built.join("clvstream-failpoints");
+    assert!(
+        program.exists(),
+        "{} is missing: cargo build --release --workspace --features clvstream/failpoints \
+         --bin clvstream-failpoints",
+        program.display()
+    );
+    program
+}
+
 /// Waits until `answer` is some.
 ///
 /// # Panics

@@ -2,7 +2,7 @@
 //! [`Instance`]s, a [`Fleet`] of them that die and come back, [`Loader`]s beside them, and what it all
 //! comes to: [`Outputs`] that subscribers see, and the [`Whole`] that two runs are compared by.
 //!
-//! It starts a program that its caller names, and never one of its own finding. What goes wrong with a
+//! It starts a program that its caller names; one with failpoints it finds for him. What goes wrong with a
 //! process that it starts fails the test, by a panic; what is wrong with results is told as text.
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ mod pending;
 mod random;
 mod whole;
 
-pub use app::{App, Instance, PATIENCE, project, until};
+pub use app::{App, Instance, PATIENCE, program_with_failpoints, project, until};
 pub use load::Loader;
 pub use members::{Counted, Fleet};
 pub use outputs::{Kept, Outputs, connect};

@@ -11,7 +11,7 @@
 mod scene;
 
 use domain::money::Currency;
-use fleet::{App, until};
+use fleet::{App, program_with_failpoints, until};
 use kafkatest::Broker;
 
 use scene::{
@@ -48,7 +48,7 @@ fn the_number_of_tasks_is_changed_wherever_the_command_dies() {
         return;
     };
     let app = App::new(
-        scene::program(),
+        program_with_failpoints(),
         broker.bootstrap(),
         "repartitioned",
         &scene::SETTINGS,
@@ -139,7 +139,7 @@ fn who_stood_still_finds_that_the_tasks_are_others_and_what_was_begun_can_be_giv
         return;
     };
     let app = App::new(
-        scene::program(),
+        program_with_failpoints(),
         broker.bootstrap(),
         "straggler",
         &scene::SETTINGS,

@@ -1,9 +1,8 @@
 //! Applications whose number of tasks is changed, and what is looked at.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
 
-use fleet::App;
+use fleet::{App, program_with_failpoints};
 use kafkatest::Broker;
 use serde_json::Value;
 
@@ -19,18 +18,6 @@ pub(crate) const SETTINGS: [&str; 6] = [
 /// The exit code of `verify` that finds nothing wrong.
 const SOUND: i32 = 0;
 const KILLED: i32 = 9;
-
-/// The build with its points armed, which the test runner puts beside the program.
-pub(crate) fn program() -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_clvstream")).with_file_name("clvstream-failpoints");
-    assert!(
-        program.exists(),
-        "{} is missing: cargo build --release --workspace --features clvstream/failpoints \
-         --bin clvstream-failpoints",
-        program.display()
-    );
-    program
-}
 
 /// The command is killed at a point.
 #[track_caller]
@@ -71,7 +58,12 @@ pub(crate) fn assert_says(said: &str, parts: &[&str]) {
 pub(crate) fn drained(broker: &Broker, tasks: u32, loads: &[&[&str]]) -> App {
     let partitions = format!("partitions={tasks}");
     let settings = [SETTINGS.as_slice(), &[partitions.as_str()]].concat();
-    let app = App::new(program(), broker.bootstrap(), "throughout", &settings);
+    let app = App::new(
+        program_with_failpoints(),
+        broker.bootstrap(),
+        "throughout",
+        &settings,
+    );
     for load in loads {
         app.run("a", load);
         app.run("a", &["run", "--drain"]);
