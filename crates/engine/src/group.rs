@@ -101,7 +101,7 @@ pub trait MemberLog: WorkerLog {
     fn poll(&mut self) -> Result<Vec<Change>, Self::Error>;
 
     /// Claims `tasks`, each with its inputs: writes their owner records, and commits the positions
-    /// that reading starts from, with the claim beside them ([`Trial::claimed`](crate::trial::Trial::claimed)),
+    /// that reading starts from, with the claim beside them ([`Beside::claimed`]),
     /// in one transaction under the present membership. Then these
     /// inputs can be read. Nothing may be uncommitted.
     ///

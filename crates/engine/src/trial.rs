@@ -44,6 +44,45 @@ pub struct Beside {
     pub trial: Trial,
 }
 
+impl Beside {
+    /// After `by`, a name that no other process has, claims the task.
+    #[must_use]
+    pub fn claimed(&self, by: &str) -> Beside {
+        Beside {
+            head: self.head,
+            trial: self.trial.clone().claimed(by),
+        }
+    }
+
+    /// While `by` works on the task, or tries the record at `place`; `None`: it says so already.
+    #[must_use]
+    pub fn trying(&self, place: Option<&Place>, by: &str) -> Option<Beside> {
+        let trial = self.trial.clone().trying(place, by);
+        (trial != self.trial).then_some(Beside {
+            head: self.head,
+            trial,
+        })
+    }
+
+    /// After a commit with the number and hash of `head` that left the task's inputs at `positions`.
+    #[must_use]
+    pub fn committed(&self, head: Head, positions: &[(TopicPartition, u64)]) -> Beside {
+        Beside {
+            head: Some(head),
+            ..self.moved(positions)
+        }
+    }
+
+    /// After a commit of positions alone.
+    #[must_use]
+    pub fn moved(&self, positions: &[(TopicPartition, u64)]) -> Beside {
+        Beside {
+            head: self.head,
+            trial: self.trial.clone().committed(positions),
+        }
+    }
+}
+
 /// What is known of processes that died with a task.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trial {
@@ -59,9 +98,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// After `by`, a name that no other process has, claims the task.
-    #[must_use]
-    pub fn claimed(mut self, by: &str) -> Trial {
+    fn claimed(mut self, by: &str) -> Trial {
         let tried = self.trying.take();
         let before = self.by.take();
         if before.is_some() && before != name(by) {
@@ -83,23 +120,13 @@ impl Trial {
         }
     }
 
-    /// While `by` works on the task, or tries the record at `place`.
-    #[must_use]
-    pub fn trying(mut self, place: Option<&Place>, by: &str) -> Trial {
+    fn trying(mut self, place: Option<&Place>, by: &str) -> Trial {
         self.by = name(by);
         self.trying = place.cloned();
         self
     }
 
-    /// Whether it is the same as [`Trial::trying`] would make it.
-    #[must_use]
-    pub fn is_trying(&self, place: Option<&Place>, by: &str) -> bool {
-        self.trying.as_ref() == place && self.by == name(by)
-    }
-
-    /// After a commit that left the task's inputs at `positions`, or one of positions alone.
-    #[must_use]
-    pub fn committed(mut self, positions: &[(TopicPartition, u64)]) -> Trial {
+    fn committed(mut self, positions: &[(TopicPartition, u64)]) -> Trial {
         let is_passed = |place: &Place| {
             let next = positions.iter().find(|(at, _)| *at == place.at);
             next.is_some_and(|(_, next)| place.offset < *next)

@@ -406,12 +406,8 @@ impl WorkerLog for KafkaWorker {
         }
         let mut beside = self.beside.clone();
         for work in &staged {
-            let stood = beside.remove(&work.task).unwrap_or_default();
-            let stands = Beside {
-                head: Some(work.head),
-                trial: stood.trial.committed(&positions),
-            };
-            beside.insert(work.task, stands);
+            let stands = beside.entry(work.task).or_default();
+            *stands = stands.committed(work.head, &positions);
         }
         // Positions of inputs where little happens go along now and then; and those that heads stand
         // beside, with every commit of their tasks: also so that no commit is without positions.
@@ -521,7 +517,7 @@ impl MemberLog for KafkaWorker {
         let mut beside = self.beside.clone();
         for (task, stands) in &mut beside {
             if positions.iter().any(|(at, _)| *at == self.routed_of(*task)) {
-                stands.trial = std::mem::take(&mut stands.trial).committed(&positions);
+                *stands = stands.moved(&positions);
             }
         }
         self.transact(&[], &positions, &beside)?;

@@ -175,9 +175,8 @@ impl<'y> SimLog<'y> {
         let mut starts = starts;
         for (task, at, offset) in &mut starts {
             if at.topic == routed {
-                let Beside { head, trial } = offset.beside.take().unwrap_or_default();
-                let trial = trial.claimed(&self.process);
-                let claimed = Beside { head, trial };
+                let stood = offset.beside.take().unwrap_or_default();
+                let claimed = stood.claimed(&self.process);
                 offset.beside = Some(claimed.clone());
                 beside.insert(*task, claimed);
             }
@@ -290,10 +289,7 @@ impl<'y> SimLog<'y> {
 
     fn beside_after(&self, work: &Staged) -> Beside {
         let stood = self.beside.get(&work.task).cloned().unwrap_or_default();
-        Beside {
-            head: Some(work.head),
-            trial: stood.trial.committed(&work.positions),
-        }
+        stood.committed(work.head, &work.positions)
     }
 
     fn routed_of(&self, task: u32) -> TopicPartition {
@@ -419,11 +415,8 @@ impl WorkerLog for SimLog<'_> {
             else {
                 continue;
             };
-            if !stands.trial.is_trying(place, &self.process) {
-                let beside = Some(Beside {
-                    head: stands.head,
-                    trial: stands.trial.clone().trying(place, &self.process),
-                });
+            let beside = stands.trying(place, &self.process);
+            if beside.is_some() {
                 let next = input.committed;
                 positions.push((routed, Offset { next, beside }));
             }
@@ -495,7 +488,7 @@ impl<'y> MemberLog for SimLog<'y> {
         let committed: Vec<_> = positions.iter().map(next_of).collect();
         for (_, offset) in &mut positions {
             if let Some(beside) = &mut offset.beside {
-                beside.trial = std::mem::take(&mut beside.trial).committed(&committed);
+                *beside = beside.moved(&committed);
             }
         }
         if positions.is_empty() {

@@ -198,7 +198,7 @@ impl MemberLog for GroupLog {
             let changelog_end = self.log.records(&at).len() as u64;
             let by = self.log.process.clone();
             let beside = self.log.beside.entry(*task).or_default();
-            beside.trial = std::mem::take(&mut beside.trial).claimed(&by);
+            *beside = beside.claimed(&by);
             claimed.push(Claimed {
                 task: *task,
                 changelog_end,

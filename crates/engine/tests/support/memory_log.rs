@@ -121,8 +121,7 @@ impl MemoryLog {
             self.append(&record.target, stored);
         }
         let beside = self.beside.entry(staged.task).or_default();
-        beside.head = Some(staged.head);
-        beside.trial = std::mem::take(&mut beside.trial).committed(&staged.positions);
+        *beside = beside.committed(staged.head, &staged.positions);
         for (source, next) in &staged.positions {
             let was = self.committed.insert(source.clone(), *next);
             assert!(
@@ -189,7 +188,9 @@ impl WorkerLog for MemoryLog {
     fn trying(&mut self, tasks: &[u32], place: Option<&Place>) -> Result<(), CommitError> {
         for task in tasks {
             let beside = self.beside.entry(*task).or_default();
-            beside.trial = std::mem::take(&mut beside.trial).trying(place, &self.process);
+            if let Some(trying) = beside.trying(place, &self.process) {
+                *beside = trying;
+            }
         }
         Ok(())
     }

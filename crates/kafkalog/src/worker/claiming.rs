@@ -102,9 +102,7 @@ impl KafkaWorker {
                     return Err(ClaimError::Failed(error));
                 }
                 if at.topic == self.cluster.topics().routed {
-                    let Beside { head, trial } = beside;
-                    let trial = trial.claimed(&self.nonce);
-                    starts.beside.insert(*task, Beside { head, trial });
+                    starts.beside.insert(*task, beside.claimed(&self.nonce));
                 }
                 starts.inputs.push((*task, at.clone(), position));
             }

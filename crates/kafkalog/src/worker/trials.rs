@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::port::{CommitError, TopicPartition};
-use engine::trial::{Beside, Place};
+use engine::trial::Place;
 
 use super::KafkaWorker;
 
@@ -22,10 +22,8 @@ impl KafkaWorker {
             else {
                 continue;
             };
-            if !stands.trial.is_trying(place, &self.nonce) {
-                let trial = stands.trial.clone().trying(place, &self.nonce);
-                let head = stands.head;
-                beside.insert(*task, Beside { head, trial });
+            if let Some(trying) = stands.trying(place, &self.nonce) {
+                beside.insert(*task, trying);
                 positions.push((routed, input.committed));
             }
         }
