@@ -275,8 +275,6 @@ fn made_up(count: u32) -> Result<Vec<Row>, BenchError> {
         },
     );
     print_fit("made up", &fitted?);
-    let bytes = orders.to_bytes().len() as f64 / 1e6;
-    println!("histogram of those made up: {bytes:.1} MB as bytes");
     Ok(rows)
 }
 

@@ -179,14 +179,6 @@ impl BetaGeometric {
         Some((self.alpha + history.age()) * libm::expm1(growth))
     }
 
-    /// Mean wait for the next order of a customer who has not dropped out; `None` where it has no
-    /// finite mean (r + x ≤ 1).
-    #[must_use]
-    pub fn mean_wait_if_alive(&self, history: &History) -> Option<f64> {
-        let shape = self.r + history.x();
-        (shape > 1.0).then(|| (self.alpha + history.age()) / (shape - 1.0))
-    }
-
     /// The distribution of the chance to drop out and of the rate, given the history and that the customer
     /// has not dropped out.
     pub(crate) fn dropout(&self, x: f64) -> Dropout {

@@ -1,8 +1,8 @@
 //! What a fit needs of all customers, in whole numbers: histograms that grow with an order, shrink with a
 //! cancellation and merge by addition.
 //!
-//! Addition of whole numbers is associative and commutative, so that the same customers give the same histogram
-//! and the same bytes over any partitioning and in any order. T is not in it: ages follow from the first day when
+//! Addition of whole numbers is associative and commutative, so that the same customers give the same histogram,
+//! and the same bytes of each of its cells, over any partitioning and in any order. T is not in it: ages follow from the first day when
 //! one asks, so that a histogram changes only when a customer orders.
 
 mod bytes;
@@ -12,10 +12,10 @@ mod spend;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use domain::purchases::Statistics;
 use domain::time::Day;
 
 use crate::fit::Cell;
-use domain::purchases::Statistics;
 
 pub use bytes::BytesError;
 pub use cells::{OrderCell, SpendCell, SpendSums, decode_count, encode_count};
@@ -109,20 +109,6 @@ impl OrderHistogram {
             }
         }
         cells
-    }
-
-    /// Its bytes: the same for the same histogram, whatever way it came about.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        bytes::of_orders(&self.cells)
-    }
-
-    /// The histogram of such bytes.
-    ///
-    /// # Errors
-    /// Where they are of another version, or no bytes that [`Self::to_bytes`] makes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<OrderHistogram, BytesError> {
-        bytes::orders_of(bytes).map(|cells| OrderHistogram { cells })
     }
 }
 

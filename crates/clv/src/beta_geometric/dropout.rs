@@ -19,7 +19,7 @@ use crate::special::decay_integral;
 /// On one side: more than any parameters in range take, so that none out of it make an endless loop.
 const MOST_NODES: u32 = 20_000;
 
-/// First two moments of the number of orders within a time, of a customer who has not dropped out.
+/// First three factorial moments of the number of orders within a time, of a customer who has not dropped out.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Moments {
     /// Mean.

@@ -1,20 +1,11 @@
-//! Histograms as bytes, canonical: one histogram, one sequence of bytes.
+//! What is counted in a cell as bytes, canonical: one count, one sequence of bytes.
 //!
-//! A version byte, the number of entries, then entries in ascending order, numbers as LEB128, signed ones
-//! zigzag; the first number of a key as the difference to the entry before, since many share it. A reader takes what a
-//! writer makes and nothing else: another order, a count of 0, an over-long number, bytes left over are errors.
-
-use std::collections::BTreeMap;
+//! A version byte, then whole numbers as LEB128, zigzag. A reader takes what a writer makes and nothing else: an over-long
+//! number and bytes left over are errors.
 
 use thiserror::Error;
 
-use super::Key;
-use super::spend;
-
-const ORDERS_VERSION: u8 = 0x11;
-const SPEND_VERSION: u8 = 0x21;
-
-/// Why bytes are no histogram.
+/// Why bytes are no part of a histogram.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum BytesError {
     /// Of another version, or of another kind.
@@ -31,83 +22,6 @@ pub enum BytesError {
         /// Where.
         at: usize,
     },
-}
-
-pub(super) fn of_orders(cells: &BTreeMap<Key, i64>) -> Vec<u8> {
-    let mut out = vec![ORDERS_VERSION];
-    put(&mut out, cells.len() as u128);
-    let mut before = 0;
-    for (&(x, first, last), &count) in cells {
-        put(&mut out, u128::from(x - before));
-        before = x;
-        put_signed(&mut out, i128::from(first));
-        put_signed(&mut out, i128::from(last) - i128::from(first));
-        put_signed(&mut out, i128::from(count));
-    }
-    out
-}
-
-pub(super) fn orders_of(bytes: &[u8]) -> Result<BTreeMap<Key, i64>, BytesError> {
-    let mut reader = Reader::of(bytes, ORDERS_VERSION)?;
-    let mut cells = BTreeMap::new();
-    let mut x = 0_u32;
-    for _ in 0..reader.number::<u64>()? {
-        x = x.checked_add(reader.number()?).ok_or(reader.damaged())?;
-        let first: i32 = reader.signed()?;
-        let last = i128::from(first) + reader.signed::<i128>()?;
-        let last = i32::try_from(last).map_err(|_| reader.damaged())?;
-        let count: i64 = reader.signed()?;
-        let key = (x, first, last);
-        if count == 0 || !is_after(&cells, &key) {
-            return Err(reader.damaged());
-        }
-        cells.insert(key, count);
-    }
-    reader.end()?;
-    Ok(cells)
-}
-
-pub(super) fn of_spend(groups: &BTreeMap<spend::Key, spend::Sums>) -> Vec<u8> {
-    let mut out = vec![SPEND_VERSION];
-    put(&mut out, groups.len() as u128);
-    let mut before = 0;
-    for (&(repeats, off, digits), sums) in groups {
-        put(&mut out, u128::from(repeats - before));
-        before = repeats;
-        put(&mut out, u128::from(off));
-        put(&mut out, u128::from(digits));
-        put_signed(&mut out, i128::from(sums.customers));
-        put_signed(&mut out, sums.total);
-        put_signed(&mut out, sums.ln_total);
-    }
-    out
-}
-
-pub(super) fn spend_of(bytes: &[u8]) -> Result<BTreeMap<spend::Key, spend::Sums>, BytesError> {
-    let mut reader = Reader::of(bytes, SPEND_VERSION)?;
-    let mut groups = BTreeMap::new();
-    let mut repeats = 0_u32;
-    for _ in 0..reader.number::<u64>()? {
-        repeats = repeats
-            .checked_add(reader.number()?)
-            .ok_or(reader.damaged())?;
-        let key = (repeats, reader.number()?, reader.number()?);
-        let sums = spend::Sums {
-            customers: reader.signed()?,
-            total: reader.signed()?,
-            ln_total: reader.signed()?,
-        };
-        if sums == spend::Sums::default() || !is_after(&groups, &key) {
-            return Err(reader.damaged());
-        }
-        groups.insert(key, sums);
-    }
-    reader.end()?;
-    Ok(groups)
-}
-
-fn is_after<K: Ord, V>(entries: &BTreeMap<K, V>, key: &K) -> bool {
-    entries.last_key_value().is_none_or(|(last, _)| last < key)
 }
 
 fn put(out: &mut Vec<u8>, mut value: u128) {
@@ -158,10 +72,6 @@ impl<'b> Reader<'b> {
             }
             shift += 7;
         }
-    }
-
-    fn number<T: TryFrom<u128>>(&mut self) -> Result<T, BytesError> {
-        T::try_from(self.raw()?).map_err(|_| self.damaged())
     }
 
     pub(super) fn signed<T: TryFrom<i128>>(&mut self) -> Result<T, BytesError> {

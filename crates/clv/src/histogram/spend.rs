@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 
 use domain::money::Minor;
-
-use super::bytes::{self, BytesError};
-use crate::fit::SpendGroup;
 use domain::purchases::Statistics;
+
+use crate::fit::SpendGroup;
 
 /// Leading binary digits of an amount, the first included, that tell groups apart.
 const DIGITS: u32 = 8;
@@ -146,20 +145,6 @@ impl SpendHistogram {
                 }
             })
             .collect()
-    }
-
-    /// Its bytes: the same for the same histogram, whatever way it came about.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        bytes::of_spend(&self.groups)
-    }
-
-    /// The histogram of such bytes.
-    ///
-    /// # Errors
-    /// Where they are of another version, or no bytes that [`Self::to_bytes`] makes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<SpendHistogram, BytesError> {
-        bytes::spend_of(bytes).map(|groups| SpendHistogram { groups })
     }
 }
 
