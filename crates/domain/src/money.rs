@@ -71,10 +71,16 @@ impl Currency {
         std::str::from_utf8(&self.code).unwrap_or("???")
     }
 
+    /// Minor units in one of the currency.
+    #[must_use]
+    pub fn minor_per_unit(&self) -> u64 {
+        10_u64.pow(u32::from(self.decimals))
+    }
+
     /// `amount` as a plain decimal string with exactly this currency's decimals: `-12.50`.
     #[must_use]
     pub fn format(&self, amount: Minor) -> String {
-        let scale = 10_u64.pow(u32::from(self.decimals));
+        let scale = self.minor_per_unit();
         let magnitude = amount.0.unsigned_abs();
         let sign = if amount.0 < 0 { "-" } else { "" };
         if self.decimals == 0 {

@@ -56,7 +56,7 @@ pub fn prepare(model: &ModelParameters, definitions: &Definitions) -> Option<InF
         version: model.version,
         scorer: Scorer::new(orders, spend, horizon)?,
         horizon_days: of.days,
-        minor_per_unit: libm::pow(10.0, f64::from(definitions.currency.decimals)),
+        minor_per_unit: definitions.currency.minor_per_unit() as f64,
     };
     Some(InForce::new(Arc::new(prepared)))
 }

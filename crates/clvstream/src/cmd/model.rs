@@ -263,11 +263,11 @@ fn penalty(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Fits, evaluates or reports.
+/// Does what is asked.
 ///
 /// # Errors
-/// The deployment, the mapping or a file cannot be used, no customer has an order, or no model of orders can be
-/// fitted.
+/// The deployment, the mapping or a file cannot be used, no customer has an order, no model of orders can be
+/// fitted, no such model was saved, or its promotion is refused.
 pub fn run(command: &ModelCommand, loaded: &Loaded, out: &mut dyn Write) -> Result<(), CliError> {
     match command {
         ModelCommand::Fit(args) => fits::run(args, loaded, out),

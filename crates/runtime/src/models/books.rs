@@ -110,7 +110,7 @@ impl Books {
     /// Minor units in one of the currency.
     #[must_use]
     pub fn minor_per_unit(&self) -> f64 {
-        10_f64.powi(i32::from(self.currency().decimals))
+        self.currency().minor_per_unit() as f64
     }
 
     /// Customers' purchases as they stood at the end of a day, in the order of ids.

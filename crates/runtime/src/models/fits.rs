@@ -26,12 +26,7 @@ impl Fits {
         minor_per_unit: f64,
         options: &FitOptions,
     ) -> Fits {
-        let mut orders = OrderHistogram::default();
-        let mut spend = SpendHistogram::default();
-        for customer in customers {
-            orders.add(customer);
-            spend.add(customer);
-        }
+        let (orders, spend) = histograms_of(customers);
         Fits::of_histograms(&orders, &spend, day, minor_per_unit, options)
     }
 
@@ -64,4 +59,17 @@ impl Fits {
             }
         })
     }
+}
+
+/// The histograms of customers.
+pub(super) fn histograms_of<'a>(
+    customers: impl IntoIterator<Item = &'a Statistics>,
+) -> (OrderHistogram, SpendHistogram) {
+    let mut orders = OrderHistogram::default();
+    let mut spend = SpendHistogram::default();
+    for customer in customers {
+        orders.add(customer);
+        spend.add(customer);
+    }
+    (orders, spend)
 }

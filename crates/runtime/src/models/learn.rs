@@ -5,13 +5,13 @@ use clv::beta_geometric::BetaGeometric;
 use clv::evaluate::evaluate;
 use clv::fit::{FitError, FitOptions, Fitted, fit_beta_geometric, fit_gamma_gamma};
 use clv::gamma_gamma::GammaGamma;
-use clv::histogram::{OrderHistogram, SpendHistogram};
 use clv::model::OrderModel;
 use domain::prediction::Family;
 use domain::purchases::Statistics;
 use domain::time::Day;
 
 use super::document::{Document, Holdout, Learned, OfVersion, Part, Scored, Scores};
+use super::fits::histograms_of;
 use super::histories::Histories;
 use super::holdout::{Customer, Predicted, predicted_by};
 
@@ -100,12 +100,7 @@ fn fit<'a>(
     minor_per_unit: f64,
     recipe: &Recipe,
 ) -> Result<Pair, FitError> {
-    let mut orders = OrderHistogram::default();
-    let mut spend = SpendHistogram::default();
-    for customer in customers {
-        orders.add(customer);
-        spend.add(customer);
-    }
+    let (orders, spend) = histograms_of(customers);
     let cells = orders.cells(f64::from(day.0));
     Ok((
         fit_beta_geometric(recipe.family.into(), &cells, &recipe.options)?,

@@ -109,7 +109,7 @@ impl Tables {
 
     /// Minor units in one of the currency.
     pub(super) fn minor_per_unit(&self) -> f64 {
-        10_f64.powi(i32::from(self.currency.decimals))
+        self.currency.minor_per_unit() as f64
     }
 }
 
