@@ -12,9 +12,10 @@ use std::time::Duration;
 use rdkafka::bindings as sys;
 use rdkafka::producer::Producer;
 
-use super::{Admin, Refusal, c_text, coded, ms, text};
+use super::raw::{c_text, coded, ms, text};
+use super::{Admin, Refusal};
 
-// As above: codes are numbers that a newer broker may extend.
+// As in `raw`: codes are numbers that a newer broker may extend.
 unsafe extern "C" {
     fn rd_kafka_list_groups(
         client: *mut sys::rd_kafka_t,
@@ -79,10 +80,7 @@ impl Admin {
         if code != 0 && code != PARTIAL {
             // SAFETY: null is allowed.
             return match unsafe { coded(code, ptr::null()) } {
-                Some(refusal) if refusal.code == Refusal::TIMED_OUT => {
-                    Err(self.unanswered(&refusal.message))
-                }
-                Some(refusal) => Err(refusal),
+                Some(refusal) => Err(self.explained(refusal)),
                 None => Err(Refusal::invalid("the answer is none")),
             };
         }
