@@ -13,7 +13,9 @@
 //! docs/commit-protocol.md.
 
 mod claiming;
+mod fencing;
 mod handing_over;
+mod transacting;
 mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,48 +32,24 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 
-use crate::cluster::{Cluster, list_of};
+use crate::cluster::Cluster;
 use crate::error::{KafkaLogError, words};
 use crate::group::Group;
 use crate::input::Input;
 use crate::reader::Reader;
-use crate::transactions::{Failure, Phases, Stopping, Transactions};
+use crate::transactions::{Phases, Stopping, Transactions};
 
+use fencing::register;
+use transacting::mark_of;
+
+pub use fencing::Fencing;
 pub use handing_over::HandOver;
 
 /// Key, in the table of bookkeeping, of the record that says who owns a task.
 pub const OWNER_KEY: &[u8] = b"owner";
 
-/// How long repositioning after an abort may take.
-const SEEK: Duration = Duration::from_secs(10);
 /// How long an idle worker leaves positions behind the markers of transactions.
 const SETTLE_AFTER: Duration = Duration::from_millis(200);
-
-/// Why a producer was fenced.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fencing {
-    /// The broker ended a transaction that was open for too long.
-    Timeout,
-    /// This process stood still, and another one has taken its place.
-    Zombie,
-    /// Another process has the same transactional id.
-    DuplicateId,
-}
-
-impl Fencing {
-    /// Every kind.
-    pub const ALL: [Fencing; 3] = [Fencing::Timeout, Fencing::Zombie, Fencing::DuplicateId];
-
-    /// Its name in logs and metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Fencing::Timeout => "timeout",
-            Fencing::Zombie => "zombie",
-            Fencing::DuplicateId => "duplicate_id",
-        }
-    }
-}
 
 /// A worker's side of the cluster.
 pub struct KafkaWorker {
@@ -137,174 +115,6 @@ impl KafkaWorker {
         thread::park_timeout(timeout);
     }
 
-    fn send_positions(
-        &mut self,
-        positions: &[(TopicPartition, u64)],
-        beside: &BTreeMap<u32, Beside>,
-    ) -> Result<(), Failure> {
-        // Taken here, on the thread that serves the group, and with nothing served since the
-        // ownership of these tasks was seen.
-        let member = self
-            .consumer
-            .group_metadata()
-            .ok_or_else(|| Failure::Abort("not a member of the group".to_owned()))?;
-        let list = list_of(positions).map_err(Failure::Halt)?;
-        for mut element in list.elements_for_topic(&self.cluster.topics().routed) {
-            let task = element.partition().cast_unsigned();
-            if let Some(beside) = beside.get(&task) {
-                element.set_metadata(beside.to_string());
-            }
-        }
-        self.transactions.offsets(list, member)
-    }
-
-    fn transact(
-        &mut self,
-        staged: &[Staged],
-        positions: &[(TopicPartition, u64)],
-        beside: &BTreeMap<u32, Beside>,
-    ) -> Result<BTreeMap<usize, u64>, CommitError> {
-        let silent = self.last_poll.elapsed();
-        if silent > self.cluster.settings().max_poll_interval {
-            self.fenced = Some(Fencing::Zombie);
-            return Err(CommitError::Fenced(format!(
-                "zombie: this worker stood still for {} s, and its tasks have gone to others",
-                silent.as_secs()
-            )));
-        }
-        match self.try_transact(staged, positions, beside) {
-            Ok(offsets) => Ok(offsets),
-            Err(failure) => Err(self.commit_failed(failure)),
-        }
-    }
-
-    fn try_transact(
-        &mut self,
-        staged: &[Staged],
-        positions: &[(TopicPartition, u64)],
-        beside: &BTreeMap<u32, Beside>,
-    ) -> Result<BTreeMap<usize, u64>, Failure> {
-        self.transactions.begin()?;
-        failpoint::reach(Point::Begin);
-        let changelog = Arc::clone(&self.cluster.topics().changelog);
-        for work in staged {
-            let last = work
-                .records
-                .iter()
-                .rposition(|record| record.target.topic == changelog);
-            for (at, record) in work.records.iter().enumerate() {
-                let mark = if Some(at) == last {
-                    mark_of(work.task)
-                } else {
-                    0
-                };
-                self.transactions.send(record, mark)?;
-                failpoint::reach_if(Point::MidProduce, || at + 1 == work.records.len() / 2);
-            }
-        }
-        failpoint::reach(Point::BeforeOffsets);
-        self.send_positions(positions, beside)?;
-        failpoint::reach(Point::AfterOffsets);
-        failpoint::enter(Point::CommitSent);
-        let committed = self.transactions.commit()?;
-        failpoint::reach(Point::CommitAcknowledged);
-        Ok(committed)
-    }
-
-    /// Names what came of a commit, and leaves reading at the committed positions.
-    fn commit_failed(&mut self, failure: Failure) -> CommitError {
-        match failure {
-            Failure::Abort(what) => match self.transactions.abort() {
-                Ok(()) => match self.reposition() {
-                    Ok(()) => CommitError::Abort(what),
-                    Err(error) => CommitError::Indeterminate(error.to_string()),
-                },
-                Err(failure) => self.commit_failed_for_good(failure),
-            },
-            failure => self.commit_failed_for_good(failure),
-        }
-    }
-
-    fn commit_failed_for_good(&mut self, failure: Failure) -> CommitError {
-        match failure {
-            Failure::Halt(error) => {
-                // So that readers need not wait for the broker to do it; it does if this fails.
-                let _ = self.transactions.abort();
-                CommitError::Halt(error.to_string())
-            }
-            Failure::Fenced(what) => {
-                let fencing = self.classify();
-                self.fenced = Some(fencing);
-                CommitError::Fenced(format!("{}: {what}", fencing.as_str()))
-            }
-            Failure::Abort(what) | Failure::Unknown(what) => CommitError::Indeterminate(what),
-        }
-    }
-
-    /// Who has ended this producer's transactions. The newest start under this transactional id is
-    /// written down: if it is another one, that one goes on.
-    fn classify(&self) -> Fencing {
-        let settings = self.cluster.settings();
-        let open = self.transactions.began().elapsed();
-        let id = settings.transactional_id(self.number);
-        let holder = self
-            .cluster
-            .marks()
-            .ok()
-            .and_then(|mut m| m.remove(&instance_mark(&id)));
-        match holder {
-            Some(nonce) if nonce != self.nonce.as_bytes() => {
-                if self.last_poll.elapsed() > settings.session_timeout
-                    || open > settings.transaction_timeout
-                {
-                    Fencing::Zombie
-                } else {
-                    Fencing::DuplicateId
-                }
-            }
-            _ => Fencing::Timeout,
-        }
-    }
-
-    /// Whether another process goes on under this transactional id.
-    ///
-    /// # Errors
-    /// [`KafkaLogError::Duplicate`] if so; or the cluster does not answer.
-    pub fn check_not_replaced(
-        cluster: &Cluster,
-        number: u32,
-        nonce: &str,
-    ) -> Result<(), KafkaLogError> {
-        let id = cluster.settings().transactional_id(number);
-        match cluster.marks()?.remove(&instance_mark(&id)) {
-            Some(holder) if holder != nonce.as_bytes() => Err(KafkaLogError::Duplicate {
-                id,
-                instance: cluster.settings().instance.clone(),
-            }),
-            _ => Ok(()),
-        }
-    }
-
-    fn reposition(&mut self) -> Result<(), KafkaLogError> {
-        let positions = self.inputs.iter_mut().map(|(at, input)| {
-            input.next = input.committed;
-            input.waiting_since = None;
-            (at.clone(), input.committed)
-        });
-        let positions: Vec<_> = positions.collect();
-        if positions.is_empty() {
-            return Ok(());
-        }
-        let sought = self.consumer.seek_partitions(list_of(&positions)?, SEEK);
-        let sought = sought.map_err(|e| KafkaLogError::failed("going back to read again", e))?;
-        for element in sought.elements() {
-            element
-                .error()
-                .map_err(|e| KafkaLogError::failed("going back to read again", e))?;
-        }
-        Ok(())
-    }
-
     fn committed(&mut self, positions: &[(TopicPartition, u64)]) {
         self.last_commit = Instant::now();
         for (at, next) in positions {
@@ -313,11 +123,6 @@ impl KafkaWorker {
                 input.committed_at = self.last_commit;
             }
         }
-    }
-
-    /// How the last fencing came about, once.
-    pub fn take_fencing(&mut self) -> Option<Fencing> {
-        self.fenced.take()
     }
 
     /// How long the phases of the last transaction took.
@@ -524,37 +329,5 @@ impl MemberLog for KafkaWorker {
         self.beside = beside;
         self.committed(&positions);
         Ok(())
-    }
-}
-
-/// The mark of a task's last changelog record; 0 is none.
-fn mark_of(task: u32) -> usize {
-    task as usize + 1
-}
-
-/// Name of the mark that holds the newest start under a transactional id.
-fn instance_mark(id: &str) -> String {
-    format!("instance/{id}")
-}
-
-/// Writes down that `nonce` is the newest start under transactional id `id`.
-fn register(
-    cluster: &Cluster,
-    transactions: &mut Transactions,
-    id: &str,
-    nonce: &str,
-) -> Result<(), KafkaLogError> {
-    let record = cluster.mark_record(&instance_mark(id), Some(nonce.as_bytes().to_vec()));
-    let mut write = || {
-        transactions.begin()?;
-        transactions.send(&record, 0)?;
-        transactions.commit()
-    };
-    match write() {
-        Ok(_) => Ok(()),
-        Err(Failure::Halt(error)) => Err(error),
-        Err(Failure::Abort(what) | Failure::Fenced(what) | Failure::Unknown(what)) => {
-            Err(KafkaLogError::Restart(format!("registering: {what}")))
-        }
     }
 }

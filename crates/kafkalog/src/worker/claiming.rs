@@ -15,7 +15,8 @@ use failpoint::Point;
 use rdkafka::consumer::Consumer;
 use wire::meta::MetaWriter;
 
-use super::{KafkaWorker, OWNER_KEY, mark_of};
+use super::transacting::mark_of;
+use super::{KafkaWorker, OWNER_KEY};
 use crate::cluster::{Stands, committed_positions, list_of};
 use crate::error::{KafkaLogError, words};
 use crate::input::Input;
@@ -170,24 +171,14 @@ impl KafkaWorker {
     }
 
     fn claim_failed(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
-        match failure {
-            Failure::Abort(what) => match self.transactions.abort() {
-                Ok(()) => ClaimError::NotNow(what),
-                Err(failure) => self.claim_failed_for_good(failure),
-            },
-            failure => self.claim_failed_for_good(failure),
-        }
-    }
-
-    fn claim_failed_for_good(&mut self, failure: Failure) -> ClaimError<KafkaLogError> {
-        ClaimError::Failed(match failure {
-            Failure::Halt(error) => error,
-            Failure::Fenced(what) => {
-                let fencing = self.classify();
-                self.fenced = Some(fencing);
-                KafkaLogError::Restart(format!("{}: while taking over: {what}", fencing.as_str()))
+        ClaimError::Failed(match self.take_back(failure) {
+            Ok(what) => return ClaimError::NotNow(what),
+            Err(Failure::Halt(error)) => error,
+            Err(Failure::Fenced(what)) => {
+                let fencing = self.note_fencing().as_str();
+                KafkaLogError::Restart(format!("{fencing}: while taking over: {what}"))
             }
-            Failure::Abort(what) | Failure::Unknown(what) => {
+            Err(Failure::Abort(what) | Failure::Unknown(what)) => {
                 KafkaLogError::Restart(format!("taking over: {what}"))
             }
         })

@@ -14,7 +14,6 @@ use engine::chain::Head;
 use engine::port::{OutRecord, TopicPartition};
 use engine::trial::{Beside, Trial};
 use failpoint::Point;
-use rdkafka::consumer::Consumer;
 
 use super::KafkaWorker;
 use crate::cluster::{list_of, moved_to};
@@ -110,11 +109,7 @@ impl KafkaWorker {
                 None => moved_to(what.generation),
             });
         }
-        let member = self
-            .consumer
-            .group_metadata()
-            .ok_or_else(|| Failure::Abort("not a member of the group".to_owned()))?;
-        self.transactions.offsets(list, member)?;
+        self.send_list(list)?;
         failpoint::enter(Point::Switching);
         self.transactions.commit()?;
         Ok(())
