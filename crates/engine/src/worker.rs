@@ -177,14 +177,9 @@ impl<S: StateStore> Worker<S> {
                     }
                     Step::Drained => break,
                     Step::Unread(lane) => {
-                        let source = task.inbox().source(lane).clone();
-                        let records = match log.read(&source, READ)? {
-                            Read::Records(records) => records,
-                            Read::CaughtUp => Vec::new(),
-                            Read::NotYet => {
-                                done.drained = false;
-                                break;
-                            }
+                        let Some(records) = read(task, lane, log, READ)? else {
+                            done.drained = false;
+                            break;
                         };
                         put(task, store, lane, records, &self.decoder)?;
                     }
@@ -236,19 +231,13 @@ impl<S: StateStore> Worker<S> {
                     }
                     Ready::Drained => break,
                     Ready::Unread(lane) => {
-                        let source = task.inbox().source(lane).clone();
-                        let records = match log.read(&source, 1)? {
-                            Read::Records(records) => records,
-                            Read::CaughtUp => Vec::new(),
-                            Read::NotYet => {
-                                done.drained = false;
-                                log.trying(&[task.id()], None)?;
-                                break;
-                            }
+                        let Some(records) = read(task, lane, log, 1)? else {
+                            done.drained = false;
+                            log.trying(&[task.id()], None)?;
+                            break;
                         };
-                        let read = records.first().map(|record| record.offset);
-                        if let Some(offset) = read {
-                            let place = place(task, lane, offset);
+                        if let Some(record) = records.first() {
+                            let place = place(task, lane, record.offset);
                             log.trying(&[task.id()], Some(&place))?;
                         }
                         put(task, store, lane, records, &self.decoder)?;
@@ -341,6 +330,20 @@ fn place(task: &mut Task, lane: usize, offset: u64) -> Place {
         at: task.inbox().source(lane).clone(),
         offset,
     }
+}
+
+/// Up to `max` records for `lane`, none where it has come to its end; `None` as long as that has to be waited for.
+fn read(
+    task: &mut Task,
+    lane: usize,
+    log: &mut dyn WorkerLog,
+    max: usize,
+) -> Result<Option<Vec<Record>>, LogError> {
+    Ok(match log.read(task.inbox().source(lane), max)? {
+        Read::Records(records) => Some(records),
+        Read::CaughtUp => Some(Vec::new()),
+        Read::NotYet => None,
+    })
 }
 
 /// Puts what was read for `lane` into the task's inbox, and its profiles into memory.
