@@ -15,7 +15,7 @@ use traffic::{ShopConfig, ShopTraffic};
 use wire::{Encoder, Format, SchemaSet, partition_of};
 
 use crate::error::BenchError;
-use crate::floor::send;
+use crate::sending::send;
 use crate::setup::Setup;
 
 /// What a paced event's id begins with; when it was due follows, see [`DUE_DIGITS`].

@@ -20,6 +20,7 @@ mod program;
 mod quantiles;
 mod recovery;
 mod report;
+mod sending;
 mod setup;
 mod takeover;
 mod topics;
