@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use config::Config;
 use registry::{Lookup, Registry};
-use runtime::deployment::{registry_settings, schemas_of};
+use runtime::configured::{registry_settings, schemas_of};
 use wire::{Decoder, InputRules, SharedSchemas};
 
 use crate::error::CliError;

@@ -13,7 +13,7 @@ use config::Config;
 use engine::port::{TopicName, TopicPartition};
 use eventlog::{EventLogError, LogView, StoredRecord};
 use kafkalog::Cluster;
-use runtime::deployment::input_rules;
+use runtime::configured::input_rules;
 use serde_json::{Value, json};
 use store::Shared;
 use wire::{Decoder, InputRules};

@@ -1,8 +1,8 @@
 //! A deployment: its log, embedded or on Kafka, and the tasks' state under a data directory.
 //!
-//! What is chosen at the first start (application id, number of partitions, currency) is recorded
-//! in the log and holds from then on: a configuration that says otherwise is refused, one that
-//! says nothing follows.
+//! What was chosen at its first start holds, whatever the configuration says by now (see `identity`).
+
+mod identity;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,63 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::{Config, Loaded};
-use domain::definitions::Definitions;
-use domain::money::{Currency, Minor};
-use domain::prediction::Horizon;
+use domain::money::Currency;
 use domain::time::TimeMs;
 use engine::port::{TopicName, TopicPartition};
 use engine::task::Setup;
 use engine::topics::Topics;
 use eventlog::{Cleanup, EmbeddedLog};
 use registry::Registry;
-use serde::{Deserialize, Serialize};
 use store::Shared;
-use wire::mapping::Mapping;
 use wire::{Decoder, Encoder, Format, InputRules, Inputs, SchemaSet, SharedSchemas};
 
+use crate::configured::{format_of, registry_of, schemas_of};
 use crate::error::RuntimeError;
 use crate::kafka;
 use crate::leases::Leases;
 use crate::log::Log;
 use crate::outline::{Outline, readers};
 
-/// Name of the log's mark that holds what was chosen at the first start.
-pub(crate) const IDENTITY: &str = "deployment";
-
-/// What was chosen at the first start.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) struct Identity {
-    pub(crate) application: String,
-    pub(crate) partitions: u32,
-    pub(crate) currency: String,
-    pub(crate) decimals: u8,
-    /// On Kafka: tells this deployment from any other that had its name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) incarnation: String,
-    /// On Kafka: the ids of its topics, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) topics: BTreeMap<String, String>,
-    /// On Kafka: how often the number of tasks has been changed since.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) generation: u32,
-    /// Number of partitions of every output, where that is not the number of tasks any more.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) outputs: Option<u32>,
-    /// What `incarnation` was before the number of tasks was changed, each time.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) former: Vec<String>,
-}
-
-impl Identity {
-    /// Number of partitions of every output.
-    pub(crate) fn outputs(&self) -> u32 {
-        self.outputs.unwrap_or(self.partitions)
-    }
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
-}
+pub(crate) use identity::{IDENTITY, Identity, identify};
 
 /// What waits in a task's inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -426,205 +387,4 @@ fn ensure_topics(
     log.ensure_topic(&topics.changelog, n, Cleanup::Compact)?;
     log.ensure_topic(&topics.models, 1, Cleanup::Compact)?;
     Ok(())
-}
-
-/// What was chosen at the first start, or is chosen now; answers too whether it is new.
-///
-/// # Errors
-/// What is configured contradicts it.
-pub(crate) fn identify(
-    known: Option<&[u8]>,
-    loaded: &Loaded,
-    currency: Option<Currency>,
-) -> Result<(Identity, bool), RuntimeError> {
-    let config = &loaded.config;
-    let Some(known) = known else {
-        let wanted = if loaded.is_set("currency", "code") {
-            config.currency
-        } else {
-            currency.unwrap_or(config.currency)
-        };
-        let identity = Identity {
-            application: config.application_id.clone(),
-            partitions: config.partitions,
-            currency: wanted.as_str().to_owned(),
-            decimals: wanted.decimals,
-            incarnation: String::new(),
-            topics: BTreeMap::new(),
-            generation: 0,
-            outputs: None,
-            former: Vec::new(),
-        };
-        return Ok((identity, true));
-    };
-    let identity: Identity = serde_json::from_slice(known).map_err(RuntimeError::Identity)?;
-    let fixed = |what, chosen: String, wanted: String| RuntimeError::Fixed {
-        what,
-        chosen,
-        wanted,
-        place: match &config.kafka {
-            Some(_) => format!("of application {:?}", config.application_id),
-            None => format!("in {}", config.data_dir.display()),
-        },
-    };
-    if identity.application != config.application_id {
-        let wanted = config.application_id.clone();
-        return Err(fixed("application_id", identity.application, wanted));
-    }
-    if loaded.is_set("", "partitions") && identity.partitions != config.partitions {
-        return Err(RuntimeError::OtherPartitions {
-            recorded: identity.partitions,
-            wanted: config.partitions,
-            is_on_kafka: config.kafka.is_some(),
-        });
-    }
-    let describe = |code: &str, decimals: u8| format!("{code} with {decimals} decimals");
-    let chosen = describe(&identity.currency, identity.decimals);
-    let set = loaded.is_set("currency", "code") || loaded.is_set("currency", "decimals");
-    let wanted = [set.then_some(config.currency), currency];
-    for wanted in wanted.into_iter().flatten() {
-        let wanted = describe(wanted.as_str(), wanted.decimals);
-        if wanted != chosen {
-            return Err(fixed("currency", chosen, wanted));
-        }
-    }
-    Ok((identity, false))
-}
-
-pub(crate) fn three_letters(code: &str) -> [u8; 3] {
-    <[u8; 3]>::try_from(code.as_bytes()).unwrap_or(*b"XXX")
-}
-
-pub(crate) fn format_of(config: &Config) -> Format {
-    match config.format {
-        config::Format::Avro => Format::Avro,
-        config::Format::Json => Format::Json,
-    }
-}
-
-/// The project's own schemas and the configured ones.
-///
-/// # Errors
-/// A file cannot be read, is no Avro schema, or has an id that is taken.
-pub fn schemas_of(config: &Config) -> Result<SchemaSet, RuntimeError> {
-    let mut extra = Vec::new();
-    for (id, path) in &config.input.schemas {
-        let text = std::fs::read_to_string(path).map_err(|source| RuntimeError::SchemaFile {
-            path: path.clone(),
-            source,
-        })?;
-        extra.push((*id, text));
-    }
-    Ok(SchemaSet::with_extra(extra)?)
-}
-
-/// Reads a mapping file.
-///
-/// # Errors
-/// It cannot be read, or is no mapping.
-pub fn read_mapping(path: &Path) -> Result<Mapping, RuntimeError> {
-    let text = std::fs::read_to_string(path).map_err(|source| RuntimeError::MappingFile {
-        path: path.to_owned(),
-        source,
-    })?;
-    let name = path.display().to_string();
-    Mapping::parse(&name, &text).map_err(RuntimeError::Mapping)
-}
-
-/// The configured schema registry.
-fn registry_of(config: &Config) -> Result<Option<Arc<Registry>>, RuntimeError> {
-    let Some(configured) = &config.registry else {
-        return Ok(None);
-    };
-    Ok(Some(Arc::new(Registry::new(&registry_settings(
-        configured,
-    )?)?)))
-}
-
-/// How to reach the schema registry, with its password.
-///
-/// # Errors
-/// The password is not where it should be.
-pub fn registry_settings(
-    configured: &config::Registry,
-) -> Result<registry::Settings, RuntimeError> {
-    let mut settings = registry::Settings::new(configured.url.clone());
-    if let (Some(user), Some(password)) = (&configured.username, &configured.password) {
-        settings.credentials = Some((user.clone(), password.read()?.reveal().to_owned()));
-    }
-    settings.ssl_ca.clone_from(&configured.ssl_ca);
-    settings.timeout = configured.timeout;
-    settings.refresh_unknown = configured.refresh_unknown;
-    Ok(settings)
-}
-
-/// What an event must satisfy to be taken in, for a shop that accounts in `currency`.
-#[must_use]
-pub fn input_rules(config: &Config, currency: Currency) -> InputRules {
-    // The limit is configured in the configured currency's decimals.
-    let finer = i32::from(currency.decimals) - i32::from(config.currency.decimals);
-    let scale = 10_i64.pow(finer.unsigned_abs());
-    let max_amount = Minor(match finer {
-        0.. => config.limits.max_order_amount.0.saturating_mul(scale),
-        _ => config.limits.max_order_amount.0 / scale,
-    });
-    InputRules {
-        earliest: config.limits.earliest_event_time,
-        future_bound_ms: millis(config.limits.future_bound),
-        max_amount,
-        max_value_bytes: config.limits.max_value_bytes,
-        ..InputRules::new(currency)
-    }
-}
-
-pub(crate) fn definitions_of(config: &Config) -> Definitions {
-    Definitions {
-        session_gap_ms: millis(config.time.session_gap),
-        grace_ms: millis(config.time.grace),
-        expected_lifetime_years: config.clv.expected_lifetime_years,
-        population_orders_per_year: config.clv.population_orders_per_year,
-        include_tax: config.clv.include_tax,
-        include_shipping: config.clv.include_shipping,
-        cost_per_order: config.clv.cost_per_order,
-        cost_per_refund: config.clv.cost_per_refund,
-        horizon: Horizon {
-            days: config.clv.horizon_days,
-            yearly_discount: config.clv.yearly_discount,
-            margin_rate: config.clv.margin_rate,
-        },
-        epsilon: config.clv.epsilon,
-        ..Definitions::preset(config.currency)
-    }
-}
-
-/// Milliseconds of a configured duration, whose bounds the configuration checks.
-pub(crate) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The pure crate's defaults are the documented ones.
-    #[test]
-    fn an_empty_configuration_gives_the_default_rules() {
-        for code in ["USD", "JPY", "KWD", "XAU"] {
-            let loaded = config::parse("test", "", &[format!("currency.code={code}")]);
-            let config = loaded.expect("a currency").config;
-            let rules = input_rules(&config, config.currency);
-            assert_eq!(rules, InputRules::new(config.currency));
-            assert_eq!(wire::currency_by_code(code, None), Some(rules.currency));
-        }
-    }
-
-    #[test]
-    fn the_limit_on_amounts_follows_the_currency_of_the_data() {
-        let config = config::parse("test", "", &[]).expect("defaults").config;
-        for code in ["JPY", "USD", "KWD"] {
-            let currency = wire::currency_by_code(code, None).expect("a currency");
-            let rules = input_rules(&config, currency);
-            assert_eq!(rules, InputRules::new(currency));
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The imperative shell around the engine on this machine: a deployment's log and state, the worker
 //! threads, loading of history, tables of what is known.
 
+pub mod configured;
 pub mod demo;
 pub mod deployment;
 pub mod error;

@@ -7,17 +7,14 @@ use std::sync::Arc;
 
 use config::{Config, Loaded};
 use domain::event::Text;
-use domain::money::Currency;
 use engine::task::Setup;
 use engine::topics::Topics;
 use eventlog::LogView;
 use kafkalog::Cluster;
 use wire::{Decoder, InputRules, Inputs, OutputEncoder, SchemaSet};
 
-use crate::deployment::{
-    IDENTITY, Identity, definitions_of, format_of, identify, input_name, input_rules, read_mapping,
-    schemas_of, three_letters,
-};
+use crate::configured::{definitions_of, format_of, input_rules, read_mapping, schemas_of};
+use crate::deployment::{IDENTITY, Identity, identify, input_name};
 use crate::error::RuntimeError;
 
 /// What holds for every task of an application.
@@ -75,10 +72,7 @@ impl Outline {
         schemas: &SchemaSet,
     ) -> Result<Outline, RuntimeError> {
         config.partitions = identity.partitions;
-        let currency = Currency {
-            code: three_letters(&identity.currency),
-            decimals: identity.decimals,
-        };
+        let currency = identity.currency();
         let rules = input_rules(&config, currency);
         config.limits.max_order_amount = rules.max_amount;
         config.currency = currency;

@@ -19,7 +19,8 @@ use kafkalog::{KafkaLogError, Stopping};
 use store::{Checkpoint, TaskStore};
 use wire::routed::Routed;
 
-use crate::deployment::{Deployment, millis};
+use crate::configured::millis;
+use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::kafka;
 use crate::log::{Appender, Log};

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ::config::Config;
 use clap::{Args, Subcommand};
 use domain::time::TimeMs;
-use runtime::deployment::input_rules;
+use runtime::configured::input_rules;
 use source::{MappingCheck, RowReader, TopicRecord, mapping_check, render, topic_check};
 use wire::InputRules;
 use wire::mapping::{MappedTopic, Mapping, MappingProblem};

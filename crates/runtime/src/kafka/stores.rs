@@ -13,7 +13,8 @@ use kafkalog::{Cluster, KafkaLogError};
 use server::Rebuild;
 use store::TaskStore;
 
-use crate::deployment::{Deployment, millis};
+use crate::configured::millis;
+use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::leases::Lease;
 use crate::observe::Observers;

@@ -8,7 +8,7 @@ use ::config::{Config, Loaded};
 use domain::definitions::Definitions;
 use domain::money::Currency;
 use domain::time::{Day, TimeMs};
-use runtime::deployment::input_rules;
+use runtime::configured::input_rules;
 use runtime::{Deployment, models};
 
 use super::Orders;
