@@ -2,6 +2,7 @@
 //! threads, loading of history, tables of what is known.
 
 pub mod configured;
+mod control;
 pub mod demo;
 pub mod deployment;
 pub mod error;
@@ -16,10 +17,8 @@ mod occupation;
 pub mod outline;
 mod placement;
 mod progress;
-mod rescoring;
 mod restore;
 pub mod retention;
-mod silence;
 mod state;
 pub mod status;
 pub mod summary;

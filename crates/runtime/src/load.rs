@@ -22,10 +22,11 @@ use wire::mapping::Mapping;
 use wire::routed::Routed;
 use wire::{Encoder, Format, Rejection, dead_letter_headers, partition_of};
 
+use crate::control::controls;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log;
-use crate::workers::{Shared, controls, wall_clock};
+use crate::workers::{Shared, wall_clock};
 
 /// Items of one append.
 const BATCH: usize = 5_000;

@@ -20,17 +20,14 @@ use super::pause;
 use super::source::Source;
 use super::standby::stand_by;
 use super::stores::LocalStores;
+use crate::control::{Idleness, Rescoring, Silences, is_rescoring, tick_if_quiet};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::models::refit;
 use crate::observe::{Backlog, Gauges, Metered, Observers, age};
 use crate::occupation::{Occupation, is_over};
 use crate::progress::Restored;
-use crate::rescoring::{self, Rescoring};
-use crate::silence::Silences;
-use crate::workers::{
-    Idleness, Shared, Until, WAIT, checkpoint_if_due, crew, tick_if_quiet, turn, wall_clock,
-};
+use crate::workers::{Shared, Until, WAIT, checkpoint_if_due, crew, turn, wall_clock};
 
 /// How long reading the changelog may take before the group is looked after again.
 const RESTORE_TURN: Duration = Duration::from_millis(50);
@@ -465,8 +462,7 @@ impl Session<'_> {
         } = self.at;
         if drained {
             self.settle()?;
-            self.occupation
-                .tell(rescoring::has_work(self.member.owned()));
+            self.occupation.tell(is_rescoring(self.member.owned()));
         }
         let kafka = deployment.config.kafka.as_ref();
         let input_check = kafka.map_or(Duration::MAX, |k| k.input_check);

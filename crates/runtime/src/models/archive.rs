@@ -13,10 +13,11 @@ use kafkalog::{Cluster, KafkaLogError, Stopping};
 use wire::routed::Routed;
 
 use super::document::{Document, Learned};
+use crate::control::controls;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
 use crate::log::{Appender, Log};
-use crate::workers::{controls, wall_clock};
+use crate::workers::wall_clock;
 
 /// Records, and bytes, that are read at a time.
 const CHUNK: (usize, usize) = (500, 4 << 20);

@@ -2,8 +2,7 @@
 //! for the next profiles of a task.
 //!
 //! Invariants:
-//! - What a record makes a task do is a function of what the task has consumed; only when it is written is up to
-//!   the wall clock. One that is written twice, or lost, makes no difference in the end.
+//! - A record that is written twice, or lost, makes no difference in the end.
 //! - While something live may wait, no more profiles a second are looked at than the configuration says.
 
 use std::collections::BTreeMap;
@@ -14,10 +13,10 @@ use engine::worker::Owned;
 use store::TaskStore;
 use wire::routed::Routed;
 
+use super::Voice;
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
-use crate::log::Appender;
-use crate::workers::{Until, appender, control, unless_superseded};
+use crate::workers::Until;
 
 /// So often a task is told to go on.
 const PACE: Duration = Duration::from_millis(250);
@@ -29,7 +28,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub(crate) struct Rescoring {
     /// By task: how far it was when it was told last, and when that was.
     told: BTreeMap<u32, (Text, Instant)>,
-    appender: Option<Appender>,
+    voice: Voice,
 }
 
 impl Rescoring {
@@ -40,10 +39,9 @@ impl Rescoring {
         owned: &[Owned<TaskStore>],
         until: Until,
     ) -> Result<(), RuntimeError> {
-        if !has_work(owned) {
+        if !is_rescoring(owned) {
             if !self.told.is_empty() {
-                self.told.clear();
-                self.appender = None;
+                *self = Rescoring::default();
             }
             return Ok(());
         }
@@ -53,7 +51,7 @@ impl Rescoring {
             Until::Drained => Duration::ZERO,
         };
         let now = Instant::now();
-        let mut records = Vec::new();
+        let mut told = Vec::new();
         let a_second = deployment.config.clv.rescore_per_second;
         let profiles = (a_second / 4).max(1);
         for Owned { task, .. } in owned {
@@ -69,30 +67,14 @@ impl Rescoring {
             };
             if is_due {
                 self.told.insert(task.id(), (reached.clone(), now));
-                records.push(control(
-                    deployment,
-                    task.id(),
-                    &Routed::Rescore { profiles },
-                ));
+                told.push((task.id(), Routed::Rescore { profiles }));
             }
         }
-        let Some(first) = records.first() else {
-            return Ok(());
-        };
-        let name = format!("rescore-{}", first.target.partition);
-        let appender = match &mut self.appender {
-            Some(appender) => appender,
-            none => none.insert(appender(deployment, &name)?),
-        };
-        let appended = appender.append(&records, &[]);
-        if appended.is_err() {
-            self.appender = None;
-        }
-        unless_superseded(appended)
+        self.voice.tell(deployment, "rescore", &told)
     }
 }
 
 /// Whether customers of one of the tasks are going over.
-pub(crate) fn has_work(owned: &[Owned<TaskStore>]) -> bool {
+pub(crate) fn is_rescoring(owned: &[Owned<TaskStore>]) -> bool {
     owned.iter().any(|owned| owned.task.rescoring().is_some())
 }

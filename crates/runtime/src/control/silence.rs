@@ -1,5 +1,4 @@
-//! Tells tasks which of their inputs are silent while others go on: through the log, as a control record, so that a
-//! replay of it does the same.
+//! Tells tasks which of their inputs are silent while others go on.
 
 use std::time::Instant;
 
@@ -7,15 +6,15 @@ use engine::silence::Silence;
 use engine::worker::Owned;
 use store::TaskStore;
 
+use super::{Looks, Voice};
 use crate::deployment::Deployment;
 use crate::error::RuntimeError;
-use crate::workers::{IDLE_LOOK, control, say};
 
 /// What a worker has seen of its tasks' inputs, by the wall clock.
 #[derive(Debug, Default)]
 pub(crate) struct Silences {
     silence: Silence<Instant>,
-    looked: Option<Instant>,
+    looks: Looks,
 }
 
 impl Silences {
@@ -26,21 +25,13 @@ impl Silences {
         deployment: &Deployment,
         owned: &[Owned<TaskStore>],
     ) -> Result<(), RuntimeError> {
-        if self.looked.is_some_and(|at| at.elapsed() < IDLE_LOOK) {
+        let Some(now) = self.looks.due() else {
             return Ok(());
-        }
-        let now = Instant::now();
-        self.looked = Some(now);
+        };
         let idle_after = deployment.config.time.idle_after;
         let tasks = owned.iter().map(|owned| &owned.task);
         let is_long_ago = |since| now.duration_since(since) >= idle_after;
-        let said = self.silence.look(tasks, now, is_long_ago);
-        let Some((first, _)) = said.first() else {
-            return Ok(());
-        };
-        let records = said.iter();
-        let records = records.map(|(task, silent)| control(deployment, *task, silent));
-        let name = format!("silent-{first}");
-        say(deployment, &name, &records.collect::<Vec<_>>())
+        let told = self.silence.look(tasks, now, is_long_ago);
+        Voice::default().tell(deployment, "silent", &told)
     }
 }
