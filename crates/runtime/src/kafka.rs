@@ -6,6 +6,7 @@ mod session;
 mod source;
 mod standby;
 mod stores;
+mod work;
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -24,7 +25,7 @@ use crate::deployment::{Deployment, IDENTITY, Identity, identify};
 use crate::error::RuntimeError;
 
 pub use administration::Administration;
-pub(crate) use session::run;
+pub(crate) use work::run;
 
 /// How long to go on trying to reach the cluster.
 const PATIENCE: Duration = Duration::from_secs(30);

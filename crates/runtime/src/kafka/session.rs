@@ -2,8 +2,9 @@
 //!
 //! What happens to tasks and records is the engine's ([`engine::member`]). Here is the shell around it:
 //! when to look after the group, to commit, to checkpoint and to wait, and what is told about it in
-//! logs and metrics. A session that broke is followed by the next one, which starts from what the
-//! log says, with the local state as far as it goes.
+//! logs and metrics.
+//!
+//! Invariant: however a session ends, what was told about its tasks to others in this process is taken back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,22 +13,19 @@ use std::time::{Duration, Instant};
 use engine::bookkeeping::Counts;
 use engine::group::Change;
 use engine::member::{self, Member, Outcome};
-use kafkalog::{Cluster, Fencing, KafkaLogError, KafkaWorker, Reader, Stopping};
+use kafkalog::{Fencing, KafkaLogError, KafkaWorker, Reader, Stopping};
 use server::{Heartbeat, Rebalance};
 use store::TaskStore;
 
-use super::pause;
 use super::source::Source;
-use super::standby::stand_by;
 use super::stores::LocalStores;
+use super::work::Place;
 use crate::control::{Idleness, Rescoring, Silences, is_rescoring, tick_if_quiet};
-use crate::deployment::Deployment;
 use crate::error::RuntimeError;
-use crate::models::refit;
-use crate::observe::{Backlog, Gauges, Metered, Observers, age};
+use crate::observe::{Backlog, Gauges, Metered, age};
 use crate::occupation::{Occupation, is_over};
 use crate::progress::Restored;
-use crate::workers::{Shared, Until, WAIT, checkpoint_if_due, crew, turn, wall_clock};
+use crate::workers::{Until, WAIT, checkpoint_if_due, turn, wall_clock};
 
 /// How long reading the changelog may take before the group is looked after again.
 const RESTORE_TURN: Duration = Duration::from_millis(50);
@@ -37,83 +35,26 @@ const RESTORE_QUIET: Duration = Duration::from_secs(5);
 const CLAIM_AGAIN: Duration = Duration::from_millis(20);
 /// How often it is looked whether everything is consumed.
 const DRAINED_CHECK: Duration = Duration::from_millis(100);
-/// How often routed records that have been consumed are deleted.
-const PURGE_EVERY: Duration = Duration::from_secs(60);
 /// A worker to which nothing was assigned for this long is ready all the same.
 const UNASSIGNED: Duration = Duration::from_secs(10);
 
-/// Runs the workers of this process and returns what became of the records that they consumed.
+/// Joins the group, and works in it until there is nothing more to do. Adds what it consumes to `consumed`.
 ///
 /// # Errors
-/// The first error of any worker; the others are stopped.
-pub(crate) fn run(
-    deployment: &Deployment,
-    cluster: &Arc<Cluster>,
-    until: Until,
-    shared: &Arc<Shared>,
-    observers: &Observers,
-) -> Result<Counts, RuntimeError> {
-    shared.begun();
-    observers.budget(deployment.memory_budget());
-    let nonce = format!("{}-{}", std::process::id(), wall_clock().0);
-    let nonce = nonce.as_str();
-    std::thread::scope(|scope| {
-        if until == Until::Stopped {
-            scope.spawn(|| purge_now_and_then(deployment, cluster, shared));
-            scope.spawn(|| stand_by(deployment, cluster, shared, observers));
-            scope.spawn(|| {
-                let asked = Arc::clone(shared);
-                let stopping: Stopping = Arc::new(move || asked.is_stopping());
-                refit::keep(deployment, shared, &stopping, observers);
-            });
-        }
-        let hands = vec![(); deployment.workers() as usize];
-        crew(scope, hands, shared, observers, |number, ()| {
-            let at = Place {
-                deployment,
-                cluster,
-                number,
-                nonce,
-                until,
-                shared,
-                observers,
-            };
-            at.work()
-        })
-    })
-}
-
-/// A sign of life, where one is looked for.
-fn beat(heartbeat: &Option<Arc<Heartbeat>>) {
-    if let Some(heartbeat) = heartbeat {
-        heartbeat.beat();
-    }
-}
-
-/// Deletes routed records that have been consumed, which no retention does.
-fn purge_now_and_then(deployment: &Deployment, cluster: &Cluster, shared: &Shared) {
-    while !shared.wait_for_stop(PURGE_EVERY) {
-        match cluster.purge_routed(deployment.config.partitions) {
-            Ok(partitions) => tracing::debug!(partitions, "purged consumed routed records"),
-            Err(error) => tracing::warn!(%error, "consumed routed records stay for now"),
-        }
-    }
-}
-
-/// A worker's place: what it works with over all its sessions.
-#[derive(Clone, Copy)]
-struct Place<'d> {
-    deployment: &'d Deployment,
-    cluster: &'d Arc<Cluster>,
-    number: u32,
-    nonce: &'d str,
-    until: Until,
-    shared: &'d Arc<Shared>,
-    observers: &'d Observers,
+/// The session broke.
+pub(super) fn session<'d>(
+    at: Place<'d>,
+    heartbeat: &Option<Arc<Heartbeat>>,
+    consumed: &'d mut Counts,
+) -> Result<(), Broken> {
+    let mut session = Session::join(at, heartbeat, consumed)?;
+    let ended = session.run();
+    session.over();
+    ended
 }
 
 /// How a session ended before its time.
-enum Broken {
+pub(super) enum Broken {
     /// The next one may do better.
     Again(String),
     /// No other will.
@@ -144,103 +85,10 @@ impl<F: Into<RuntimeError>> From<member::Broken<F>> for Broken {
     }
 }
 
-impl<'d> Place<'d> {
-    fn work(&self) -> Result<Counts, RuntimeError> {
-        let liveness = self.observers.liveness.as_ref();
-        let heartbeat = liveness.map(|l| Arc::new(l.watch(self.number)));
-        let consumed = self.sessions(&heartbeat)?;
-        if let Some(heartbeat) = &heartbeat {
-            heartbeat.retire();
-        }
-        Ok(consumed)
-    }
-
-    /// Session after session, until there is nothing more to do.
-    fn sessions(&self, heartbeat: &Option<Arc<Heartbeat>>) -> Result<Counts, RuntimeError> {
-        let mut consumed = Counts::default();
-        let mut broken = 0;
-        loop {
-            let started = Instant::now();
-            let ended = self.session(&mut consumed, heartbeat);
-            let what = match ended {
-                Ok(()) => return Ok(consumed),
-                Err(Broken::Failed(error)) => return Err(error),
-                Err(Broken::Again(what)) => what,
-            };
-            if self.shared.is_stopping() {
-                return Ok(consumed);
-            }
-            // What lasted was no failed attempt.
-            broken = match started.elapsed() > Duration::from_secs(60) {
-                true => 0,
-                false => broken + 1,
-            };
-            tracing::warn!(
-                worker = self.number,
-                reason = what,
-                "leaving the group and joining it anew; nothing that was committed is lost"
-            );
-            if self.shared.wait_for_stop(pause(broken)) {
-                return Ok(consumed);
-            }
-            // Where that cannot be found out, the next session does.
-            let checked = KafkaWorker::check_not_replaced(self.cluster, self.number, self.nonce);
-            if let Err(error @ KafkaLogError::Duplicate { .. }) = checked {
-                return Err(error.into());
-            }
-        }
-    }
-
-    fn session(
-        &self,
-        consumed: &mut Counts,
-        heartbeat: &Option<Arc<Heartbeat>>,
-    ) -> Result<(), Broken> {
-        let shared = Arc::clone(self.shared);
-        let beating = heartbeat.clone();
-        // Asked again and again while the cluster is waited for: that is no standstill.
-        let stopping: Stopping = Arc::new(move || {
-            beat(&beating);
-            shared.is_stopping()
-        });
-        let log = KafkaWorker::join(self.cluster, self.number, self.nonce, stopping)?;
-        let topics = &self.deployment.setup.topics;
-        let metrics = self.observers.metrics.as_ref();
-        let setup = Arc::clone(&self.deployment.setup);
-        let now = Instant::now();
-        let mut session = Session {
-            at: *self,
-            occupation: Occupation::new(self.shared, self.number),
-            log: Metered::new(Source::new(log, self.deployment), topics, metrics),
-            member: Member::new(setup, self.deployment.readers()?),
-            stores: LocalStores::new(self.deployment, self.cluster, self.observers),
-            gauges: None,
-            told: Counts::default(),
-            taking_over: BTreeMap::new(),
-            restored: now,
-            seen_group: false,
-            is_ready: false,
-            joined: now,
-            last_commit: now,
-            last_growth: now,
-            last_drained: now,
-        };
-        let ended = session.run(consumed, heartbeat);
-        session.not_ready();
-        self.shared.has_first(self.number, false);
-        for task in session.taking_over.keys() {
-            self.shared.restores.gone(*task);
-        }
-        if let (Some(fencing), Some(metrics)) =
-            (session.log.inner().kafka().take_fencing(), metrics)
-        {
-            metrics.fenced(match fencing {
-                Fencing::Timeout => server::Fencing::Timeout,
-                Fencing::Zombie => server::Fencing::Zombie,
-                Fencing::DuplicateId => server::Fencing::DuplicateId,
-            });
-        }
-        ended
+/// A sign of life, where one is looked for.
+fn beat(heartbeat: &Option<Arc<Heartbeat>>) {
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.beat();
     }
 }
 
@@ -248,6 +96,9 @@ impl<'d> Place<'d> {
 /// and the member leaves the group when its stores are closed.
 struct Session<'d> {
     at: Place<'d>,
+    /// What became of records, over all sessions.
+    consumed: &'d mut Counts,
+    heartbeat: Option<Arc<Heartbeat>>,
     member: Member<TaskStore, Reader>,
     stores: LocalStores<'d>,
     gauges: Option<Gauges>,
@@ -267,12 +118,46 @@ struct Session<'d> {
     last_drained: Instant,
 }
 
-impl Session<'_> {
-    fn run(
-        &mut self,
-        consumed: &mut Counts,
+impl<'d> Session<'d> {
+    fn join(
+        at: Place<'d>,
         heartbeat: &Option<Arc<Heartbeat>>,
-    ) -> Result<(), Broken> {
+        consumed: &'d mut Counts,
+    ) -> Result<Session<'d>, Broken> {
+        let shared = Arc::clone(at.shared);
+        let beating = heartbeat.clone();
+        // Asked again and again while the cluster is waited for: that is no standstill.
+        let stopping: Stopping = Arc::new(move || {
+            beat(&beating);
+            shared.is_stopping()
+        });
+        let log = KafkaWorker::join(at.cluster, at.number, at.nonce, stopping)?;
+        let topics = &at.deployment.setup.topics;
+        let metrics = at.observers.metrics.as_ref();
+        let setup = Arc::clone(&at.deployment.setup);
+        let now = Instant::now();
+        Ok(Session {
+            at,
+            consumed,
+            heartbeat: heartbeat.clone(),
+            occupation: Occupation::new(at.shared, at.number),
+            log: Metered::new(Source::new(log, at.deployment), topics, metrics),
+            member: Member::new(setup, at.deployment.readers()?),
+            stores: LocalStores::new(at.deployment, at.cluster, at.observers),
+            gauges: None,
+            told: Counts::default(),
+            taking_over: BTreeMap::new(),
+            restored: now,
+            seen_group: false,
+            is_ready: false,
+            joined: now,
+            last_commit: now,
+            last_growth: now,
+            last_drained: now,
+        })
+    }
+
+    fn run(&mut self) -> Result<(), Broken> {
         let Place {
             deployment,
             shared,
@@ -283,7 +168,7 @@ impl Session<'_> {
         let mut silences = Silences::default();
         let mut rescoring = Rescoring::default();
         loop {
-            beat(heartbeat);
+            beat(&self.heartbeat);
             let stopping = shared.is_stopping();
             if self.member.uncommitted() == 0 {
                 if stopping || shared.is_done() {
@@ -303,7 +188,7 @@ impl Session<'_> {
             if processed.steps > 0 || !processed.drained {
                 self.occupation.tell(true);
             }
-            self.commit_if_due(stopping, consumed)?;
+            self.commit_if_due(stopping)?;
             checkpoint_if_due(self.member.owned(), self.gauges.as_ref())?;
             self.refresh_gauges()?;
             let uncommitted = self.member.uncommitted();
@@ -329,6 +214,30 @@ impl Session<'_> {
         self.member.leave(&self.stores)?;
         tracing::info!(worker = self.at.number, ?tasks, "left");
         Ok(())
+    }
+
+    /// Takes back what others in this process were told of its tasks, and tells how it was fenced, if it was.
+    fn over(&mut self) {
+        self.not_ready();
+        let Place {
+            shared,
+            number,
+            observers,
+            ..
+        } = self.at;
+        shared.has_first(number, false);
+        for task in self.taking_over.keys() {
+            shared.restores.gone(*task);
+        }
+        if let (Some(fencing), Some(metrics)) =
+            (self.log.inner().kafka().take_fencing(), &observers.metrics)
+        {
+            metrics.fenced(match fencing {
+                Fencing::Timeout => server::Fencing::Timeout,
+                Fencing::Zombie => server::Fencing::Zombie,
+                Fencing::DuplicateId => server::Fencing::DuplicateId,
+            });
+        }
     }
 
     /// Serves the group; what goes has nothing uncommitted.
@@ -428,7 +337,7 @@ impl Session<'_> {
 
     /// After a pause the first records are committed at once; under load a transaction holds what
     /// comes in an interval.
-    fn commit_if_due(&mut self, stopping: bool, consumed: &mut Counts) -> Result<(), Broken> {
+    fn commit_if_due(&mut self, stopping: bool) -> Result<(), Broken> {
         let commit = &self.at.deployment.config.commit;
         let uncommitted = self.member.uncommitted();
         let is_full = uncommitted >= commit.max_batch || self.member.is_careful();
@@ -439,7 +348,7 @@ impl Session<'_> {
         match self.member.commit(&mut self.log)? {
             Outcome::Committed(steps) => {
                 self.at.shared.progressed(steps, self.member.owned());
-                self.account(consumed);
+                self.account();
                 self.tell_phases();
             }
             Outcome::Retry(reason) => {
@@ -537,10 +446,10 @@ impl Session<'_> {
         }
     }
 
-    /// Adds to `consumed` what the last commit did.
-    fn account(&mut self, consumed: &mut Counts) {
+    /// Adds to what was consumed what the last commit did.
+    fn account(&mut self) {
         let now = self.member.counts();
-        consumed.add(&now.since(&self.told));
+        self.consumed.add(&now.since(&self.told));
         self.told = now;
         if let Some(gauges) = &mut self.gauges {
             gauges.committed(now);
