@@ -104,12 +104,18 @@ impl Restores {
         !under.tasks.is_empty()
     }
 
-    /// `task` is not restored any more: it has gone, or the session that was at it has.
-    pub(crate) fn gone(&self, task: u32) {
+    /// `task` is not restored any more: it has gone, or the session that was at it has. `observers` are told,
+    /// unless it was not being restored.
+    pub(crate) fn gone(&self, task: u32, observers: &Observers) {
         let mut under = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        under.tasks.remove(&task);
+        let was_there = under.tasks.remove(&task).is_some();
         if under.is_done() {
             *under = Under::default();
+        }
+        let left = under.left(Instant::now());
+        drop(under);
+        if was_there && let Some(metrics) = &observers.metrics {
+            metrics.not_restoring(task, left.unwrap_or_default());
         }
     }
 }
@@ -215,7 +221,7 @@ mod tests {
         let observers = Observers::default();
         restores.moved(1, at(10, 100), &observers);
         restores.moved(2, at(100, 100), &observers);
-        restores.gone(1);
+        restores.gone(1, &observers);
         let under = restores.0.lock().unwrap();
         assert_eq!((under.began, under.tasks.len()), (None, 0));
         drop(under);

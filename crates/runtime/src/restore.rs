@@ -106,7 +106,7 @@ impl Deployment {
         loop {
             let restored = self.restore(task, shared, observers);
             if restored.is_err() {
-                shared.restores.gone(task);
+                shared.restores.gone(task, observers);
             }
             match restored {
                 Err(error) if error.is_damage() => {

@@ -376,6 +376,15 @@ impl Metrics {
             .set(i64::try_from(remaining).unwrap_or(i64::MAX));
     }
 
+    /// `task` is not restored any more, and did not get to its end; what is left of others will take `left`.
+    pub fn not_restoring(&self, task: u32, left: Duration) {
+        // There may be nothing to remove: it may never have begun.
+        let _ = self
+            .restore_remaining
+            .remove_label_values(&[task.to_string().as_str()]);
+        self.restore_seconds_left.set(left.as_secs_f64());
+    }
+
     /// `records` of `bytes` more were read to restore tasks, and what is left will take `left`.
     pub fn restored(&self, records: u64, bytes: u64, left: Duration) {
         self.restored_records.inc_by(records);
@@ -503,6 +512,20 @@ mod tests {
         let declared: BTreeSet<String> = family::ALL.iter().map(|f| f.name.to_owned()).collect();
         assert_eq!(registered(&registry), declared);
         drop((task, standby));
+    }
+
+    #[test]
+    fn a_restore_that_was_broken_off_is_not_told_of_any_more() {
+        let registry = Registry::new();
+        let metrics = Metrics::new(&registry).unwrap();
+        metrics.restoring(3, 10);
+        metrics.restored(1, 100, Duration::from_secs(20));
+        assert!(registered(&registry).contains(family::RESTORE_REMAINING.name));
+        metrics.not_restoring(3, Duration::ZERO);
+        assert!(!registered(&registry).contains(family::RESTORE_REMAINING.name));
+        assert!(metrics.restore_seconds_left.get().abs() < f64::EPSILON);
+        // It never began.
+        metrics.not_restoring(4, Duration::ZERO);
     }
 
     #[test]

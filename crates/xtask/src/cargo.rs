@@ -96,11 +96,12 @@ impl Cargo {
         test_binaries(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Builds the program with its points armed, under a name of its own, for the tests of the chaos
-    /// suite; nothing where these are not among those chosen. Always of the whole workspace, so that
-    /// the same RocksDB serves.
+    /// Builds the program with its points armed, under a name of its own, for the tests that kill it there;
+    /// nothing where these are not among those chosen. Always of the whole workspace, so that the
+    /// same RocksDB serves.
     pub(crate) fn build_failpoints(&self) -> Result<(), Failure> {
-        let chosen = self.packages.is_empty() || self.packages.iter().any(|name| name == "chaos");
+        let kills = |name: &String| matches!(name.as_str(), "chaos" | "clvstream");
+        let chosen = self.packages.is_empty() || self.packages.iter().any(kills);
         if !chosen {
             return Ok(());
         }

@@ -227,7 +227,7 @@ impl<'d> Session<'d> {
         } = self.at;
         shared.has_first(number, false);
         for task in self.taking_over.keys() {
-            shared.restores.gone(*task);
+            shared.restores.gone(*task, observers);
         }
         if let (Some(fencing), Some(metrics)) =
             (self.log.inner().kafka().take_fencing(), &observers.metrics)
@@ -268,7 +268,7 @@ impl<'d> Session<'d> {
             if let Change::Revoked(tasks) | Change::Lost(tasks) = change {
                 for task in tasks {
                     self.taking_over.remove(&task);
-                    self.at.shared.restores.gone(task);
+                    self.at.shared.restores.gone(task, self.at.observers);
                 }
                 self.tasks_changed();
             }
