@@ -4,15 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::Yaml;
 
-use super::{deployed, repository};
-
-fn yaml(path: &str) -> Yaml {
-    let documents = YamlLoader::load_from_str(&deployed(path)).unwrap();
-    assert_eq!(documents.len(), 1, "{path}");
-    documents.into_iter().next().unwrap()
-}
+use super::{deployed, repository, yaml};
 
 fn texts(list: &Yaml) -> Vec<&str> {
     let texts = list.as_vec().into_iter().flatten();

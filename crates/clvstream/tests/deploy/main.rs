@@ -19,6 +19,8 @@ mod runbook;
 
 use std::path::{Path, PathBuf};
 
+use yaml_rust2::{Yaml, YamlLoader};
+
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -30,6 +32,21 @@ fn repository(path: &str) -> PathBuf {
 fn deployed(path: &str) -> String {
     let path = repository("deploy").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// A YAML file of `deploy/` with one document.
+fn yaml(path: &str) -> Yaml {
+    let documents = YamlLoader::load_from_str(&deployed(path)).unwrap();
+    assert_eq!(documents.len(), 1, "{path}");
+    documents.into_iter().next().unwrap()
+}
+
+/// Prometheus's rules, of all groups.
+fn rules() -> Vec<Yaml> {
+    let file = yaml("prometheus/clvstream.rules.yml");
+    let groups = file["groups"].as_vec().unwrap().iter();
+    let rules = groups.flat_map(|group| group["rules"].as_vec().unwrap());
+    rules.cloned().collect()
 }
 
 /// Says that a test cannot do its work here, which is a failure where everything must be there.

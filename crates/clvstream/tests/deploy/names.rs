@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::Yaml;
 
-use super::dashboard;
-use super::deployed;
+use super::{dashboard, rules};
 
 /// Labels that Prometheus adds.
 const TARGET: [&str; 2] = ["job", "instance"];
@@ -37,16 +36,10 @@ fn exported() -> BTreeMap<String, Option<String>> {
     exported
 }
 
-/// The rules: what is recorded, with the query of each, and the queries of alerts.
-fn rules() -> Vec<(Option<String>, String)> {
-    let file = YamlLoader::load_from_str(&deployed("prometheus/clvstream.rules.yml")).unwrap();
-    let groups = file[0]["groups"].as_vec().unwrap().iter();
-    let rules = groups.flat_map(|group| group["rules"].as_vec().unwrap());
-    let rule = |rule: &Yaml| {
-        let recorded = rule["record"].as_str().map(str::to_owned);
-        (recorded, rule["expr"].as_str().unwrap().to_owned())
-    };
-    rules.map(rule).collect()
+/// What a rule records, if it does, and its query.
+fn parts(rule: &Yaml) -> (Option<String>, String) {
+    let recorded = rule["record"].as_str().map(str::to_owned);
+    (recorded, rule["expr"].as_str().unwrap().to_owned())
 }
 
 fn is_word(c: char) -> bool {
@@ -87,7 +80,7 @@ fn queries() -> Vec<String> {
     let shown = shown.map(|(_, query)| query);
     let variables = dashboard::variables(&dashboard).into_iter();
     let variables = variables.map(|(_, selected, _)| selected);
-    let rules = rules().into_iter().map(|(_, query)| query);
+    let rules = rules().iter().map(|rule| parts(rule).1).collect::<Vec<_>>();
     shown.chain(variables).chain(rules).collect()
 }
 
@@ -112,9 +105,9 @@ fn a_query_is_read_as_prometheus_reads_it() {
 #[test]
 fn nothing_is_asked_for_that_the_program_does_not_export() {
     let mut known = exported();
-    for (recorded, _) in rules() {
+    for rule in rules() {
         // Recorded series are sums over a job.
-        known.extend(recorded.map(|name| (name, None)));
+        known.extend(parts(&rule).0.map(|name| (name, None)));
     }
     let mut seen = 0;
     for query in queries() {

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use yaml_rust2::YamlLoader;
-
-use super::deployed;
+use super::{deployed, rules};
 
 #[test]
 fn every_alert_has_a_section_of_the_runbook() {
@@ -23,11 +21,8 @@ fn every_alert_has_a_section_of_the_runbook() {
         assert!(sections.insert(title.to_owned()), "{title} twice");
     }
 
-    let rules = YamlLoader::load_from_str(&deployed("prometheus/clvstream.rules.yml")).unwrap();
-    let groups = rules[0]["groups"].as_vec().unwrap().iter();
-    let rules = groups.flat_map(|group| group["rules"].as_vec().unwrap());
     let mut alerts = BTreeSet::new();
-    for rule in rules {
+    for rule in rules() {
         let Some(alert) = rule["alert"].as_str() else {
             continue;
         };
